@@ -1,4 +1,4 @@
-"""Which encoders of others a benchmark finds: named ones, those in a cache, else ImageNet's to be fetched."""
+"""Which pre-trained encoders a benchmark finds: named ones, those in a cache, else ImageNet's to be fetched."""
 
 from pathlib import Path
 

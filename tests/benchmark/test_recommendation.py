@@ -112,7 +112,7 @@ NOTHING_ADDED = "Training on your images added nothing measurable to what others
             ["Validation and test images contradict each other"],
             ["Use dcl", "Until more is known"],
         ),
-        (  # an encoder of others is as good by validation: training is not recommended, whatever the test images say
+        (  # a pre-trained encoder is as good by validation: training is not recommended, whatever the test images say
             {"dcl": (0.95, 0.9), "random": (0.6, 0.6), "lite0": (0.85, 0.88)},
             ("use", "lite0"),
             [
@@ -121,7 +121,7 @@ NOTHING_ADDED = "Training on your images added nothing measurable to what others
                 "p < 0.001 after Holm correction for 2 comparisons: significant.",
                 "On the test images dcl minus frozen lite0: +10.0 points (95% interval +",
                 "The test images favour dcl, which the 120 validation images did not show.",
-                "Random initialisation is resnet18 at 64 px, without weights of others, so this gain is not that of tr",
+                "Random initialisation is resnet18 at 64 px, without pre-trained weights, so this gain is not due to t",
             ],
             ["Use dcl", "by the other seeds alone"],
         ),
@@ -182,7 +182,7 @@ def test_fewer_than_three_seeds_of_a_training_show_nothing(tmp_path: Path, seeds
     assert not says(lines, "interval -100")
 
 
-def test_encoder_of_others_stays_named_until_three_seeds_are_ahead_of_it(tmp_path: Path) -> None:
+def test_pretrained_encoder_stays_named_until_three_seeds_are_ahead_of_it(tmp_path: Path) -> None:
     make_runs(tmp_path, {"dcl": (0.95, 0.95)}, seeds=1)
     make_runs(tmp_path, {"random": (0.6, 0.6), "trivial": (0.3, 0.3), "lite0": (0.85, 0.85)})
     lines = answer(tmp_path, make_plan(seeds=1))
@@ -191,7 +191,7 @@ def test_encoder_of_others_stays_named_until_three_seeds_are_ahead_of_it(tmp_pat
     assert not says(lines, "Mean colour")
 
 
-def test_encoder_of_others_is_an_answer_before_anything_is_trained(tmp_path: Path) -> None:
+def test_pretrained_encoder_is_an_answer_before_anything_is_trained(tmp_path: Path) -> None:
     make_runs(tmp_path, {"random": (0.6, 0.6), "lite0": (0.9, 0.9)})
     lines = answer(tmp_path, make_plan(trained=False))
     assert lines[0].startswith("Use frozen lite0 features (0.900")

@@ -1,4 +1,4 @@
-"""Weights of others are fetched once, checked and kept; without a network the message names the file and its place."""
+"""Pre-trained weights are fetched once, checked and kept; without a network the message names file and place."""
 
 import hashlib
 import shutil

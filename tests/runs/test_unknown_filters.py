@@ -60,11 +60,30 @@ def test_filter_of_another_type_is_refused(key: str, value: object) -> None:
         ResultFilters(**{key: value})
 
 
-def test_without_results_nothing_is_refused(tmp_path: Path) -> None:
+def test_without_results_a_name_that_a_run_may_get_is_not_refused(tmp_path: Path) -> None:
     empty, _ = read_index(tmp_path)
-    assert explain_unknown_names(ResultFilters(dataset="phantm"), empty) == [
-        "dataset=phantm: no stored result has it; there is none at all"
+    asked = ResultFilters(dataset="phantom", entry="dcl from vit", backbone="vit_tiny")
+    assert explain_unknown_names(asked, empty) == [
+        "entry=dcl from vit: no stored result has it; there is none at all",
+        "dataset=phantom: no stored result has it; there is none at all",
+        "backbone=vit_tiny: no stored result has it; there is none at all",
     ]
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        (ResultFilters(dataset="phantm"), r"there is none at all; did you mean dataset=phantom\?$"),
+        (ResultFilters(dataset="xyz"), r"there is none at all; wanted one of breast, .*phantom, pneumonia$"),
+        (ResultFilters(recipe="papr"), r"did you mean recipe=paper\?$"),
+    ],
+)
+def test_without_results_a_name_that_no_run_can_get_is_refused(
+    tmp_path: Path, filters: ResultFilters, said: str
+) -> None:
+    empty, _ = read_index(tmp_path)
+    with pytest.raises(ConfigError, match=said):
+        explain_unknown_names(filters, empty)
 
 
 def test_setting_that_no_result_has_yet_is_told(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Read a benchmark's results and decide which encoder to recommend: validation names it, the test images show its gain.
 
-The finalist, the best trained encoder by validation, is named unless an encoder of others is there, frozen, and the
+The finalist, the best trained encoder by validation, is named unless a pre-trained encoder is there, frozen, and the
 finalist is not measurably better than that on the validation images, by three seeds at least: training that adds
 nothing is not recommended. On the test images the named encoder is compared with the better random encoder, and the
 finalist with the frozen one, with p after Holm's correction for these two. Imports no torch.
@@ -64,7 +64,7 @@ def select_candidate(
 
 def select_column(rows: pd.DataFrame, plan: BenchmarkPlan, probe: str) -> ResultColumn | None:
     """Put beside each other what the answer compares by one probe, under the names that the answer uses: random
-    encoders, mean colour, the encoders of others, and the finalist. They may be of unlike size: the images and their
+    encoders, mean colour, the pre-trained encoders, and the finalist. They may be of unlike size: the images and their
     split are the same. None without results."""
     rows = rows[rows["probe"] == probe]
     own = (rows["image_size"] == plan.settings.image_size) & (rows["backbone"] == plan.settings.backbone)
@@ -88,7 +88,7 @@ def select_column(rows: pd.DataFrame, plan: BenchmarkPlan, probe: str) -> Result
 
 
 def find_best_pretrained(plan: BenchmarkPlan, rows: pd.DataFrame) -> str | None:
-    """Find the encoder of others with the highest validation accuracy by the probe that chooses."""
+    """Find the pre-trained encoder with the highest validation accuracy by the probe that chooses."""
     column = select_column(rows, plan, plan.asked.chosen_by)
     scores = {} if column is None else read_validation_scores(column)
     names = [each.name for each in plan.pretrained if each.name in scores]
@@ -133,7 +133,7 @@ class Decision:
     """The results by one probe.
 
     start: the better random encoder by validation. finalist: the trained encoder that validation chose, None if none
-    was trained, and its `seeds`; frozen: the best encoder of others, None if there is none. named: finalist or frozen.
+    was trained, and its `seeds`; frozen: the best pre-trained encoder, if there is one. named: finalist or frozen.
     validated: mean validation accuracy by entry. On the validation images: on_validation, named minus start; ahead,
     finalist minus frozen. On the test images: gain, named minus start; over_frozen, finalist minus frozen; p is
     corrected for both. fresh_gain: the gain of the finalist's seeds that had no part in its choice. intervals: test
@@ -204,7 +204,7 @@ def decide(
 ) -> Decision | None:
     """Decide by the results of one probe; None if there is nothing to compare.
 
-    pretrained: names of the encoders of others, in the order of preference. named: what another probe has named.
+    pretrained: names of the pre-trained encoders, in the order of preference. named: what another probe has named.
 
     Raises `ConfigError` for a run that is there twice, `CheckpointError` if predictions are damaged.
     """

@@ -19,7 +19,7 @@ NEW_PLAN_HINT = "type the same command with force=true for a new plan; the runs 
 RANDOM_STEP, MORE_RANDOM_STEP = "random encoders", "more random seeds"
 FIRST_RANDOM_SEEDS = 3  # a comparison needs them; the others follow when there is time
 MIN_REPORT_SECONDS = 20.0
-TRAINING_SHARE = 0.5  # of the size of an encoder of others: views of half the side cost a quarter
+TRAINING_SHARE = 0.5  # of the size of a pre-trained encoder: views of half the side cost a quarter
 PROBE_TABLES = {"knn": "paper2", "linear": "paper3"}  # of others: other_probes
 
 
@@ -155,7 +155,7 @@ class PretrainedEncoder:
 class BenchmarkPlan:
     """What was asked, and how far it is.
 
-    smaller: the settings to take where these need more memory than there is. pretrained: the encoders of others.
+    smaller: the settings to take where these need more memory than there is. pretrained: the pre-trained encoders.
     done: seconds by step; failed: a line each; missing: pre-trained encoders that could not be had, by name. spent:
     seconds of the budget that are used up. finished: whether nothing is left to do.
     """
@@ -180,7 +180,7 @@ class BenchmarkPlan:
         return max(MIN_REPORT_SECONDS, 1.5 * min(bases, default=0.0))
 
     def has_same_encoders(self, other: "BenchmarkPlan") -> bool:
-        """Whether the encoders of others are those of a plan made now, and none that was missing is there now."""
+        """Whether the pre-trained encoders are those of a plan made now, and none that was missing is there now."""
         named = [each.name for each in self.pretrained] == [each.name for each in other.pretrained]
         return named and not any(each.file and each.name in self.missing for each in other.pretrained)
 
@@ -235,7 +235,7 @@ def build_pretrain_command(plan: BenchmarkPlan, request: Request, *others: str, 
 
 
 def plan_frozen_steps(plan: BenchmarkPlan, request: Request) -> list[BenchmarkStep]:
-    """Plan what is scored without training: random encoders and mean colour, then the encoders of others."""
+    """Plan what is scored without training: random encoders and mean colour, then the pre-trained encoders."""
     seeds = ",".join(map(str, range(FIRST_RANDOM_SEEDS)))
     # The calibrated random encoder stands beside the plain one by itself, where there is BatchNorm.
     words = build_pretrain_command(plan, request, "method=random,trivial", f"seed={seeds}", sweep=True)

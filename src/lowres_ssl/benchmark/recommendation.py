@@ -93,13 +93,13 @@ def format_other_network(found: Decision, plan: BenchmarkPlan) -> Iterator[str]:
     """What else differs between the named encoder and random initialisation, where that is not training alone."""
     if not found.is_trained or get_start(found.named):
         yield (
-            f"Random initialisation is {plan.settings.backbone} at {plan.settings.image_size} px, without weights of "
-            "others, so this gain is not that of training on your images alone."
+            f"Random initialisation is {plan.settings.backbone} at {plan.settings.image_size} px, without "
+            "pre-trained weights, so this gain is not due to training on your images alone."
         )
 
 
 def format_frozen(found: Decision) -> Iterator[str]:
-    """The finalist beside the best frozen encoder of others."""
+    """The finalist beside the best frozen pre-trained encoder."""
     if found.frozen is None or found.finalist is None or found.over_frozen is None or found.ahead is None:
         return
     own, trained = found.validated[found.frozen], found.validated[found.finalist]

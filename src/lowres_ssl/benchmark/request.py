@@ -1,4 +1,4 @@
-"""Read what was asked of `lowres-ssl benchmark`, find the encoders of others, and make the plan.
+"""Read what was asked of `lowres-ssl benchmark`, find the pre-trained encoders, and make the plan.
 
 Only within a command, since Hydra composes the configs of the trainings.
 """

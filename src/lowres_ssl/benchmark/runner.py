@@ -34,7 +34,7 @@ CLI_COMMAND = (sys.executable, "-m", "lowres_ssl")
 RESERVED_SHARE = 0.07  # of the budget, for what is slower than measured
 MAX_LATE_SHARE = 0.1  # of the budget: so much later than planned a run may end that the answer needs
 MAX_OVERRUN = 1.05  # budgets, tables and report included: a training that still runs is stopped then
-MIN_FETCH_SECONDS, FETCH_SHARE = 90.0, 0.1  # for scoring an encoder of others, whose weights may be fetched
+MIN_FETCH_SECONDS, FETCH_SHARE = 90.0, 0.1  # for scoring a pre-trained encoder, whose weights may be fetched
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class BenchmarkRunner:
     def score_frozen(self) -> None:
         """Score the encoders that nothing is trained for, then enter the candidates that start from the best of them.
 
-        The weights of others may have to be fetched, and a network may not answer: that has a limit.
+        Pre-trained weights may have to be fetched, and a network may not answer: that has a limit.
         """
         for step in plan_frozen_steps(self.plan, self.request):
             if step.name in {*self.plan.done, *self.plan.missing}:

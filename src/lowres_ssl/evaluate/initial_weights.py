@@ -106,7 +106,7 @@ def find_run_of_file(path: Path, metadata: Mapping[str, Any], output_dir: Path) 
 
 def resolve_initial_weights(named: str, config: PretrainConfig) -> InitialWeights:
     """Find what `initial_weights=` names: a file, "imagenet", a model of timm, or a finished run by its folder, its
-    name, or as "method:dcl" (see `find_sibling_run`). Weights of others are fetched once, into `data_dir`; for
+    name, or as "method:dcl" (see `find_sibling_run`). Pre-trained weights are fetched once, into `data_dir`; for
     `dry_run=true` their file may be missing.
 
     Raises `DataError` where there is none, `CheckpointError` for one that will not do.

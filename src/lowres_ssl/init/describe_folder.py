@@ -189,7 +189,8 @@ def format_first_commands(name: str, found: FolderSurvey, split: Split, chosen: 
         [" ".join(size), "what the images allow" if gpu else "for a first try on a CPU"],
         [
             f"epochs={epochs}",
-            f"{2 * epochs * fit.train_images:,} views; fewer than {MIN_VIEWS:,} have not been studied",
+            f"{2 * epochs * fit.train_images:,} views; fewer than {MIN_VIEWS:,} from random initialisation have not "
+            "been studied",
         ],
         [f"batch_size={fit.batch_size}", f"{steps} an epoch, of {fit.train_images:,} training images"],
         *[[each, f"neighbours; the smallest class has {fit.smallest_class:,} training images"] for each in knn],
@@ -203,7 +204,7 @@ def format_first_commands(name: str, found: FolderSurvey, split: Split, chosen: 
     else:
         after = "Then the features, by the run that it names"
         which = ["embed", "run=RUN", f"images={found.folder.root}"]
-    more = "More epochs gain more."
+    more = "More epochs may gain more."
     if fit.image_size >= CONTINUED_FROM:
         given = [*words, "initial_weights=imagenet", *CONTINUED_SIZES, f"epochs={max(1, epochs // 2)}"]
         started = {word.partition("=")[0]: word for word in given}.values()  # a later word replaces one of its key

@@ -21,6 +21,8 @@ FREE_SETTINGS = {"linear": frozenset(["batch_size", "learning_rate"])}
 # Filters that are no value which a column of the index has to have.
 SPECIAL_FILTERS = frozenset(["entry", "seed", "untrained_seed", "split_digest", "settings"])
 NAME_FILTERS = ("dataset", "probe", "recipe", "backbone", "optimiser", "split", "precision")
+# A name of these may have no choice and come with the next run: "dcl from imagenet", a model of timm.
+OPEN_FILTERS = frozenset(["entry", "backbone"])
 # What may be asked for before there is a result of it, beside the choices that have a file.
 FIXED_CHOICES = {"split": tuple(SPLIT_STRATEGIES), "precision": ("fp32", "bf16", "fp16"), "probe": (CLASSIFIER_PROBE,)}
 SEE_RUNS_HINT = "; see what there is with lowres-ssl runs"
@@ -132,9 +134,9 @@ def matches_settings(settings: Mapping[str, str], asked: Mapping[str, str]) -> b
 def explain_unknown_names(filters: ResultFilters, frame: pd.DataFrame) -> list[str]:
     """List a line for each name or setting that was typed and that no row of the index has, with those that there are.
 
-    Raises `ConfigError` for a name that no choice stands for either, with the nearest stored one (for entries, if that
-    is so of all), and for a setting that no result has. Without results nothing is refused: there is nothing to compare
-    with. Only within a command, since Hydra knows the choices.
+    Raises `ConfigError` for a name that no choice stands for either, with the nearest one (for entries, if that is so
+    of all), and for a setting that no result has. Without results the names of `OPEN_FILTERS` are not refused, since a
+    run could still get any of them. Only within a command, since Hydra knows the choices.
     """
     notes = []
     typed = {key: [name] for key in NAME_FILTERS if (name := getattr(filters, key)) is not None}
@@ -142,11 +144,13 @@ def explain_unknown_names(filters: ResultFilters, frame: pd.DataFrame) -> list[s
         known = sorted(map(str, set(frame[key].dropna())))
         unknown = [name for name in names if not any(fnmatchcase(each, name) for each in known)]
         choices = list_choices(key)
-        refused = not frame.empty and len(unknown) == len(names) and not any(name in choices for name in names)
+        is_open = frame.empty and key in OPEN_FILTERS
+        refused = not is_open and len(unknown) == len(names) and not any(name in choices for name in names)
         for name in unknown:
             line = f"{key}={name}: no stored result has it; there is {', '.join(known) or 'none at all'}"
             if refused:
-                raise ConfigError(line + (did_you_mean(name, known, f"{key}={{}}") or SEE_RUNS_HINT))
+                there = f"; wanted one of {', '.join(sorted(choices))}" if frame.empty else SEE_RUNS_HINT
+                raise ConfigError(line + (did_you_mean(name, [*known, *choices], f"{key}={{}}") or there))
             notes.append(line)
     return notes + explain_unknown_settings(filters, frame)
 

@@ -55,7 +55,7 @@ function fillCard(chapter, image, neighbours, chosen) {
   const votes = predictions(chapter, image);
   card.replaceChildren(close, top, votes);
   if (/ \d+\/\d+$/m.test([...votes.querySelectorAll("td")].map((cell) => cell.textContent).join("\n"))) {
-    card.append(create("div", { class: "quiet" }, "1/2: so many of the seeds say so"));
+    card.append(create("div", { class: "quiet" }, "1/2: predicted by one of two seeds"));
   }
   if (neighbours.length) {
     const row = create("div", { class: "neighbours" });
