@@ -170,3 +170,9 @@ def test_what_reads_results_names_the_finalist_s_own_settings() -> None:
     continued = replace(RACE, rungs=(Rung(10, (FROM,)),)).add(FinishedRun(FROM, 10, 0, 30.0, 20.0, 0.9))
     for step in plan_final_steps(replace(PLAN, race=continued), REQUEST):
         assert {"backbone=lite0", "image_size=112", "seed=[0]", "epochs=10"} < set(step.words)
+        assert not any(word.startswith("entry=") for word in step.words)
+
+
+def test_epoch_that_was_timed_is_no_result() -> None:
+    for step in plan_final_steps(replace(PLAN, race=replace(RACE, rungs=())), REQUEST):
+        assert 'entry=["random","random_calibrated","trivial","pretrained lite0"]' in step.words

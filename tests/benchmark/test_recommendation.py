@@ -91,8 +91,11 @@ NOTHING_ADDED = "Training on your images added nothing measurable to what others
         (
             {"dcl": (0.71, 0.7), "random": (0.7, 0.72)},
             ("cannot tell", "dcl"),
-            ["Until more is known use random initialisation."],
-            [],
+            [
+                "Cannot tell. On the validation images no encoder was better than random initialisation: until more is "
+                "known use that. The best of the others was dcl, trained on"
+            ],
+            ["Best so far"],
         ),
         (  # random initialisation is measurably ahead on validation
             {"dcl": (0.7, 0.7), "random": (0.7, 0.95)},
@@ -206,6 +209,27 @@ def test_nothing_to_compare_is_no_answer(tmp_path: Path) -> None:
     lines = answer(tmp_path, make_plan(trained=False))
     assert lines[0].startswith("Cannot tell yet")
     assert says(lines, "random initialisation")
+    assert not says(lines, "shortcut")
+    make_runs(tmp_path, {"trivial": (0.6, 0.6)})
+    lines = answer(tmp_path, make_plan(trained=False))
+    assert lines[1].startswith("Mean colour and size alone, without any encoder, reach 0.600 on the validation images")
+
+
+def test_training_is_compared_with_the_start_of_its_own_seed(tmp_path: Path) -> None:
+    """Not with the mean over the seeds of random initialisation, nor with the calibrated encoder, which is no start."""
+    make_runs(tmp_path, {"dcl": (0.9, 0.9), "random_calibrated": (0.8, 0.8)})
+    for seed, score in enumerate((0.8, 0.5, 0.4)):
+        shared: dict[str, Any] = {"images": 240, "accuracy": 0.5, "probe": "logistic", "epochs": 40}
+        made_up_run(tmp_path, method="random", seed=seed, validation_accuracy=score, **shared)
+    assert says(answer(tmp_path, make_plan()), "not trained 0.800, 10,000 views 0.700")
+
+
+def test_seed_that_had_nothing_to_choose_from_has_chosen_nothing(tmp_path: Path) -> None:
+    make_runs(tmp_path, {"dcl": (0.9, 0.9), "random": (0.6, 0.6)})
+    plan = make_plan()
+    assert says(answer(tmp_path, plan), "Seed 0 chose dcl among others")
+    alone = replace(plan.race, rungs=(Rung(40, ("dcl",)),))
+    assert not says(answer(tmp_path, replace(plan, race=alone)), "Seed 0 chose")
 
 
 def test_best_encoder_of_others_is_that_of_validation(tmp_path: Path) -> None:

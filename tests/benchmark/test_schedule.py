@@ -73,6 +73,7 @@ def test_start_that_cannot_be_trained_is_left_out() -> None:
     race = Race((FROM, "vicreg", "dcl"), epoch_views=1000).add(FinishedRun(FROM, 1, 0, 9.0, 0.0, None))
     race = race.add(FinishedRun("vicreg", 1, 0, 9.0, 0.0, None))
     assert find_next_run(race, 600.0, 0.0)[1] == NextRun("dcl", 1, 0), "the next one of its kind is timed"
+    assert find_next_run(race, 0.0, 9.0)[1] is None, "nothing is begun when the time is over"
     race, _ = run_race(race, 600.0)
     assert all(FROM not in rung.names for rung in race.rungs)
     assert race.not_tried == [], "they failed, which is said beside it"

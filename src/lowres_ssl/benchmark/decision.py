@@ -13,7 +13,7 @@ from typing import Literal
 
 import pandas as pd
 
-from lowres_ssl.benchmark.plan import BenchmarkPlan
+from lowres_ssl.benchmark.plan import SHORTCUT_BASELINE, BenchmarkPlan
 from lowres_ssl.benchmark.schedule import START_WORD, get_start
 from lowres_ssl.config.experiment_schema import RANDOM_BASELINES
 from lowres_ssl.console import log_warning
@@ -35,8 +35,6 @@ from lowres_ssl.stats.paired_tests import (
     compute_p_values,
     correct_holm,
 )
-
-SHORTCUT_BASELINE = "trivial"
 
 
 def read_results(folder: Path) -> pd.DataFrame:

@@ -5,6 +5,7 @@
 so that a larger budget finds the first rungs of a smaller one. Imports no torch.
 """
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from lowres_ssl.benchmark.schedule import START_WORD, NextRun, Race, get_start
-from lowres_ssl.config.experiment_schema import RANDOM_SEEDS, BenchmarkConfig
+from lowres_ssl.config.experiment_schema import RANDOM_BASELINES, RANDOM_SEEDS, BenchmarkConfig
 from lowres_ssl.io.checksummed_json import hash_content, read_record, write_record
 
 NEW_PLAN_HINT = "type the same command with force=true for a new plan; the runs stay"
 RANDOM_STEP, MORE_RANDOM_STEP = "random encoders", "more random seeds"
 FIRST_RANDOM_SEEDS = 3  # a comparison needs them; the others follow when there is time
+SHORTCUT_BASELINE = "trivial"
 MIN_REPORT_SECONDS = 20.0
 TRAINING_SHARE = 0.5  # of the size of a pre-trained encoder: views of half the side cost a quarter
 PROBE_TABLES = {"knn": "paper2", "linear": "paper3"}  # of others: other_probes
@@ -277,6 +279,9 @@ def plan_final_steps(plan: BenchmarkPlan, request: Request) -> list[BenchmarkSte
     shown += [f"backbone={backbone}", f"image_size={size}", f"untrained_seed={format_list(range(RANDOM_SEEDS))}"]
     if race.last_rung is not None:
         shown.append(f"epochs={race.last_rung.epochs}")
+    else:  # a run that only timed an epoch is no result
+        untrained = (*RANDOM_BASELINES, SHORTCUT_BASELINE, *(each.entry for each in plan.pretrained))
+        shown.append(f"entry={format_list(json.dumps(name) for name in untrained)}")
     names = dict.fromkeys(PROBE_TABLES.get(probe, "other_probes") for probe in request.config.probe)
     tables = f"table={format_list(names)}"
     files = {"file": request.file(plan.asked, "report.html"), "preface": request.file(plan.asked, "answer.txt")}

@@ -11,7 +11,7 @@ from lowres_ssl.benchmark.plan import BenchmarkPlan, Request
 from lowres_ssl.benchmark.recommendation import write_recommendation
 from lowres_ssl.benchmark.schedule import MAX_SEEDS, MIN_SEEDS, RUNG_VIEWS
 from lowres_ssl.config.overrides import format_budget, format_command
-from lowres_ssl.console import format_duration, format_table
+from lowres_ssl.console import format_duration, format_table, pluralise
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.splits import Split
 from lowres_ssl.io.atomic import write_text
@@ -30,13 +30,13 @@ def format_plan(
     longest = f"{race.epochs} epochs" if race.epochs else "as long as leaves time for the seeds"
     shorter = [each for each in dict.fromkeys(map(race.count_epochs, RUNG_VIEWS)) if each < (race.epochs or math.inf)]
     lengths = [f"{race.count_views(each):,} views, " for each in shorter[:3]]
-    seeds = f"{race.seeds}" if race.seeds else f"{MIN_SEEDS} to {MAX_SEEDS}"
+    seeds = pluralise(race.seeds, "seed") if race.seeds else f"{MIN_SEEDS} to {MAX_SEEDS} seeds"
     rows = [
         ("1. not trained", ", ".join(["random initialisation", "mean colour and size", *others])),
         ("2. one seed each", ", ".join([*continued, *asked.methods])),
         ("", f"{''.join(lengths)}the last {longest}; after each the weaker half is dropped"),
         (
-            f"3. {seeds} seeds",
+            f"3. {seeds}",
             "the best one, and random initialisation; if there is time, the best one on half of the images",
         ),
         ("4.", "tables, comparison, report"),

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from math import sqrt
 from statistics import fmean
 
-from lowres_ssl.benchmark.decision import SHORTCUT_BASELINE, Comparison, Decision, decide, read_validation_scores
-from lowres_ssl.benchmark.plan import BenchmarkPlan
+from lowres_ssl.benchmark.decision import Comparison, Decision, decide, read_validation_scores
+from lowres_ssl.benchmark.plan import SHORTCUT_BASELINE, BenchmarkPlan
 from lowres_ssl.benchmark.schedule import Race, get_start
 from lowres_ssl.console import format_table, pluralise
 from lowres_ssl.runs.history import RUN_MARKS
@@ -37,16 +37,26 @@ def write_recommendation(columns: Mapping[str, ResultColumn], plan: BenchmarkPla
     if found is None or column is None:
         return [
             "Cannot tell yet: no other encoder was finished that random initialisation could be compared with.",
-            *([] if column is None else ["", format_scores(column, race, None)]),
+            *([] if column is None else [*list_untrained_shortcut(column), "", format_scores(column, race, None)]),
         ]
     lines = [format_headline(found, race), format_gain(found), *format_other_network(found, plan)]
-    lines += [*format_frozen(found), *list_caveats(found)]
-    lines += [format_more_time(found, race), *format_more_images(found, race), *list_warnings(found, column)]
+    lines += [*format_frozen(found), *list_caveats(found, race)]
+    lines += [format_more_time(found, race, column), *format_more_images(found, race), *list_warnings(found, column)]
     for probe, other in columns.items():
         same = decide(other, pretrained, race.finalist, found.named) if probe != chosen_by else None
         if same is not None:
             lines.append(format_other_probe(same))
     return [*lines, "", format_scores(column, race, found)]
+
+
+def list_untrained_shortcut(column: ResultColumn) -> Iterator[str]:
+    """Whether mean colour is level with random initialisation on the validation images, where nothing else is there."""
+    scores = read_validation_scores(column)
+    if scores.get(SHORTCUT_BASELINE, 0.0) >= (start := scores.get("random", 1.0)):
+        yield (
+            f"Mean colour and size alone, without any encoder, reach {scores[SHORTCUT_BASELINE]:.3f} on the validation "
+            f"images, random initialisation {start:.3f}: what distinguishes the classes may be a shortcut."
+        )
 
 
 def name_encoder(found: Decision) -> str:
@@ -69,10 +79,13 @@ def format_headline(found: Decision, race: Race) -> str:
             f"Use none of these encoders: random initialisation is measurably better on the {images} images. The best "
             f"was {name}"
         )
-    is_better = found.validated[found.named] > found.validated[found.start]
-    until = name_encoder(found) if is_better else "random initialisation"
-    advice = "" if found.is_contradicted else f" Until more is known use {until}."
-    return f"Cannot tell. Best so far: {name}{advice}"
+    if found.validated[found.named] > found.validated[found.start]:
+        advice = "" if found.is_contradicted else f" Until more is known use {name_encoder(found)}."
+        return f"Cannot tell. Best so far: {name}{advice}"
+    return (
+        "Cannot tell. On the validation images no encoder was better than random initialisation: until more is known "
+        f"use that. The best of the others was {name}"
+    )
 
 
 def format_gain(found: Decision) -> str:
@@ -118,7 +131,7 @@ def format_frozen(found: Decision) -> Iterator[str]:
         yield f"On the test images {found.finalist} minus frozen {found.frozen}: {test}."
 
 
-def list_caveats(found: Decision) -> Iterator[str]:
+def list_caveats(found: Decision, race: Race) -> Iterator[str]:
     """What the answer leaves open."""
     if found.is_contradicted:
         yield "Validation and test images contradict each other; look at how they were divided."
@@ -129,14 +142,14 @@ def list_caveats(found: Decision) -> Iterator[str]:
         )
     if found.lacks_seeds:
         yield f"{pluralise(len(found.seeds), 'seed')} of {found.finalist}: {MIN_POOLED_SEEDS} are the least to test."
-    elif found.is_trained and found.fresh_gain is not None:
+    elif found.is_trained and found.fresh_gain is not None and any(len(race.rank(rung)) > 1 for rung in race.rungs):
         yield (
-            f"Seed 0 chose {found.finalist}, which makes its own gain look larger than it is; by the other seeds alone "
-            f"the gain is {100 * found.fresh_gain:+.1f} points."
+            f"Seed 0 chose {found.finalist} among others, which may make its own gain look larger than it is; by the "
+            f"other seeds alone the gain is {100 * found.fresh_gain:+.1f} points."
         )
 
 
-def format_more_time(found: Decision, race: Race) -> str:
+def format_more_time(found: Decision, race: Race, column: ResultColumn) -> str:
     """What the finalist's own learning curve, of seed 0 on the validation images, lets expect of longer training."""
     rungs = [rung for rung in race.rungs if race.is_complete(rung)]
     own = [(rung.epochs, race.find_run(found.finalist or "", rung.epochs)) for rung in rungs]
@@ -144,13 +157,19 @@ def format_more_time(found: Decision, race: Race) -> str:
     if not curve:
         return "More time: no method has been trained for long enough to tell."
     points = ", ".join(f"{views:,} views {score:.3f}" for views, score in curve)
-    start = found.validated.get(get_start(found.finalist or ""), found.validated[found.start])
+    start = read_start_score(found.finalist or "", column)
     text = f"More time: seed 0 of {found.finalist} on the validation images: not trained {start:.3f}, {points}."
     if len(curve) < 2:
         return f"{text} One length shows no trend."
     (before, low), (after, high) = curve[-2:]
     judged = judge_gain(low, high, found.validation_images, "longer training")
     return f"{text} {after / before:.0f} times the views gained {judged}"
+
+
+def read_start_score(finalist: str, column: ResultColumn) -> float:
+    """The validation accuracy of what seed 0 of the finalist began with: a pre-trained encoder, or random weights."""
+    start = column.rows[column.rows["entry"] == (get_start(finalist) or "random")]
+    return float(start.loc[start["seed"] == start["seed"].min(), "validation_accuracy"].iloc[0])
 
 
 def format_more_images(found: Decision, race: Race) -> Iterator[str]:
@@ -207,7 +226,7 @@ def list_warnings(found: Decision, column: ResultColumn) -> Iterator[str]:
             yield f"{word} in at least one seed, so their views or rate do not fit: {', '.join(marked)}."
     if found.intervals[found.named].groups == found.images:
         yield "Each image counts as a patient of its own; if some are of one patient, these intervals are too narrow."
-    if (patients := found.validation_groups) < MIN_VALIDATION_GROUPS:
+    if (patients := found.validation_groups) < MIN_VALIDATION_GROUPS and patients < found.validation_images:
         yield f"The validation images, which chose, are of few patients (they count as {patients:.0f} of equal size)."
     if not found.intervals[found.named].reliable:
         yield f"The test groups tell {TOO_FEW_GROUPS_NOTE}: no interval here is reliable."

@@ -162,7 +162,7 @@ def find_next_run(race: Race, left: float, slack: float) -> tuple[Race, NextRun 
     tried = {run.name for run in race.runs}
     for name in race.candidates:
         if get_start(name) not in timed and name not in tried:
-            return race, NextRun(name, 1, 0)
+            return race, NextRun(name, 1, 0) if left > 0 else None
     if not race.rungs or race.is_complete(race.rungs[-1]):
         race = open_rung(race, left)
     costs = race.estimate_costs(race.candidates)

@@ -12,8 +12,9 @@ from lowres_ssl.benchmark.request import build_question, compose_training_config
 from lowres_ssl.benchmark.runner import BenchmarkRunner
 from lowres_ssl.config.check import read_config
 from lowres_ssl.config.experiment_schema import BenchmarkConfig
-from lowres_ssl.console import log_warning
+from lowres_ssl.console import log_warning, pluralise
 from lowres_ssl.data.prepare import load_catalogue, make_configured_split
+from lowres_ssl.data.split_strategies import MIN_CHOOSING_IMAGES
 from lowres_ssl.data.splits import compute_leakage
 from lowres_ssl.device import resolve_device
 from lowres_ssl.io.atomic import check_writable
@@ -38,6 +39,9 @@ def main(cfg: DictConfig) -> None:
     compute = resolve_device(first.device.name, first.precision.name)
     asked = build_question(request, first, catalogue, compute)
     doubts = [f"Careful, {doubt}." for doubt in compute_leakage(catalogue, split).list_warnings()]
+    if (validation := len(split.validation)) < MIN_CHOOSING_IMAGES:
+        chance = f"chance moves their accuracy by {98 / max(1, validation) ** 0.5:.0f} points"
+        doubts.append(f"Careful, only {pluralise(validation, 'image')} to choose by: {chance}.")
     with lock(request.plan_path(asked), "the same benchmark"):
         plan = make_plan(request, asked, catalogue, split)
         stored = None if config.force else read_benchmark_plan(request, asked)

@@ -9,6 +9,7 @@ import pandas as pd
 from lowres_ssl.console import pluralise
 from lowres_ssl.environment import Environment
 from lowres_ssl.runs.filters import get_shared_settings, is_trained
+from lowres_ssl.runs.history import RUN_MARKS
 from lowres_ssl.runs.predictions import ResultCell
 from lowres_ssl.runs.records import BASELINE_TITLES
 from lowres_ssl.stats.intervals import CONFUSION_METRICS, Interval
@@ -67,9 +68,14 @@ def format_signed(difference: float) -> str:
     return "0.000" if float(text) == 0 else text.replace("-", "−")
 
 
-def get_mark_sign(found: ResultCell | None) -> str:
+def get_mark_sign(*found: ResultCell | None) -> str:
     """Get the signs behind the name of a method of which at least one run is marked."""
-    return "" if found is None else "".join(SIGNS[key] for key, marked in found.marks.items() if marked)
+    return "".join(sign for key, sign in SIGNS.items() if any(cell is not None and cell.marks[key] for cell in found))
+
+
+def format_mark_notes(cells: Iterable[ResultCell]) -> list[str]:
+    """Explain each sign of these cells in a few words, for a figure."""
+    return [f"{SIGNS[key]} {RUN_MARKS[key].word} in a seed" for key in SIGNS if any(cell.marks[key] for cell in cells)]
 
 
 def format_cell_provenance(cells: Sequence[ResultCell]) -> str:

@@ -1,5 +1,6 @@
 """Figure 3 shows the stored numbers, each with what it cost, and nothing that was not run."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,14 @@ def test_steps_and_views_are_those_of_the_training(
     steps = training.steps_per_epoch(everything)
     assert read_training_length(str(folder)) == (3 * steps, 3 * 2 * min(steps * batch_size, everything))
     assert Run(folder.parent).read().config.epochs == 3
+
+
+def test_method_that_has_learnt_nothing_is_marked_as_in_tables(figured_run: Any, draw: Any) -> None:
+    figured_run(method="dcl", accuracy=0.6, embedding_std=0.9, loss=4.8, chance_loss=math.log(126))
+    figured_run(method="vicreg", accuracy=0.6)
+    axes = draw("batch_size").axes[0]
+    assert lines_of(axes).keys() == {"DCL§", "VICReg"}
+    assert axes.get_title(loc="left").replace("\xa0", " ").endswith("§ learnt nothing in a seed")
 
 
 def test_images_without_labels_do_not_count_where_labels_are_trained_on(figured_run: Any) -> None:

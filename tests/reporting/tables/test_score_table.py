@@ -184,6 +184,13 @@ def test_data_sets_are_the_tables_and_the_others_that_have_results(tmp_path: Pat
     assert [block.heading.split(",")[0] for block in table_of("x", tmp_path, config=narrow).blocks] == ["Pneumonia"]
 
 
+def test_published_sets_are_no_rows_where_only_others_have_results(tmp_path: Path) -> None:
+    made_up_run(tmp_path, dataset="cells")
+    table = table_of("paper2", tmp_path)
+    assert [block.heading.split(",")[0] for block in table.blocks] == ["Cells"]
+    assert "pneumonia" not in " ".join(table.commands)
+
+
 def test_methods_tested_on_other_images_under_one_digest_are_refused(tmp_path: Path) -> None:
     made_up_run(tmp_path, split_digest="same", images=60)
     made_up_run(tmp_path, method="vicreg", split_digest="same", images=90)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from matplotlib.figure import Figure
 
 from lowres_ssl.errors import ConfigError, DataError
-from lowres_ssl.reporting.cells import METRIC_TITLES, get_legend_name, replace_others
+from lowres_ssl.reporting.cells import METRIC_TITLES, format_mark_notes, get_legend_name, get_mark_sign, replace_others
 from lowres_ssl.reporting.figures import Picture
 from lowres_ssl.reporting.figures._style import (
     BASELINE_COLOUR,
@@ -84,6 +84,7 @@ class BatchSizeFigure(Picture):
             own = [cell for size in sizes if (cell := column.cell(entry, size)) is not None]
             if own:
                 label = get_legend_name(line) if entry == line else f"{get_legend_name(line)} (as {entry})"
+                label += get_mark_sign(*own)
                 draw_curve(axes, sizes, [cell.interval(self.metric) for cell in own], label, place, len(lines))
             cells += own
         for place, baseline in enumerate(self.baselines):
@@ -95,7 +96,8 @@ class BatchSizeFigure(Picture):
         self.label_axes(axes, cells)
         groups = format_group_notes([cell.interval(self.metric) for cell in cells], int(column.rows["n"].iloc[0]))
         seeds = format_count_range((len(each.seeds) for each in cells), "seed")
-        axes.set_title(escape_math(format_panel_title(column.rows, *groups, seeds)), loc="left", fontsize=8)
+        notes = [*groups, seeds, *format_mark_notes(cells)]
+        axes.set_title(escape_math(format_panel_title(column.rows, *notes)), loc="left", fontsize=8)
 
     def label_axes(self, axes: Any, cells: list[ResultCell]) -> None:
         """Put a tick at each batch size; below it the steps and views that encoders of that size were trained for."""

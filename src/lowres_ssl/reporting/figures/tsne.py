@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from lowres_ssl.errors import CheckpointError, ConfigError, DataError
-from lowres_ssl.reporting.cells import get_legend_name, replace_others
+from lowres_ssl.reporting.cells import format_mark_notes, get_legend_name, get_mark_sign, replace_others
 from lowres_ssl.reporting.figures import Picture
 from lowres_ssl.reporting.figures._style import (
     PAGE_WIDTH,
@@ -72,10 +72,11 @@ class TsneFigure(Picture):
             seed = min(shared or cell.seeds)
             size = f", batch size {cell.batch_size}" if cell.batch_size else ""
             result = Path(cell.rows.loc[cell.rows["seed"] == seed, "result"].iloc[0])
-            draw_result(panel, result, f"{get_legend_name(cell.entry)}{size}, seed {seed}")
+            draw_result(panel, result, f"{get_legend_name(cell.entry)}{get_mark_sign(cell)}{size}, seed {seed}")
         for spare in axes[len(cells) :]:
             spare.set_axis_off()
         about = "t-SNE of the features; left the best method, chosen on validation"
+        about = ", ".join([about, *format_mark_notes(cells)])
         title = escape_math(f"{format_panel_title(column.rows, width=100)}\n{about}")
         part.suptitle(title, fontsize=8, x=0.01, ha="left")
         add_class_legend(part, axes[0].collections, best.tested.classes, loc="outside right center")

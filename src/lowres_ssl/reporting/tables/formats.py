@@ -79,7 +79,7 @@ SCORES_NOTE = (
     "Ours: mean over the seeds ± their standard deviation where there are several, with the 95% interval that other "
     "test groups and other seeds leave open (of one seed it knows nothing of other seeds)."
 )
-BEST_NOTE = "Bold: the best of the rows that are compared, baselines included."
+BEST_NOTE = "Bold: the best of the rows that are compared, baselines included; rows with § are not."
 FILL_HINT = "Missing cells; what fills them:"
 
 # An underscore inside a word is no emphasis.

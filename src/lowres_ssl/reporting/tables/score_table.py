@@ -91,8 +91,12 @@ def list_table_probes(table: TableConfig, frame: pd.DataFrame, filters: ResultFi
 
 
 def list_table_datasets(table: TableConfig, present: Iterable[str], filters: ResultFilters) -> list[str]:
-    """List the table's data sets in its order; "*" are the others that are present."""
-    return replace_others(table.datasets, present) if filters.dataset is None else [filters.dataset]
+    """List the table's data sets in its order; "*" are the others that are present, alone where no named one is."""
+    if filters.dataset is not None:
+        return [filters.dataset]
+    there = set(present)
+    others = [name for name in replace_others(table.datasets, there) if name not in table.datasets]
+    return others if others and there.isdisjoint(table.datasets) else replace_others(table.datasets, there)
 
 
 def list_row_patterns(table: TableConfig) -> list[str]:
