@@ -40,7 +40,7 @@ from lowres_ssl.experiment.plan import (
 from lowres_ssl.experiment.scores import compute_objective, score_and_print
 from lowres_ssl.io.locks import Lock
 from lowres_ssl.methods.base import build_method
-from lowres_ssl.runs.history import RUN_MARKS, describe_training, find_run_marks
+from lowres_ssl.runs.history import RUN_MARKS, find_run_marks
 from lowres_ssl.runs.records import RunIdentity, RunOutcome, RunRecord
 from lowres_ssl.runs.run import Run, find_runs_by_labels
 from lowres_ssl.runs.run_hash import build_run_labels
@@ -195,7 +195,9 @@ def train_encoder(
     if plan.processes.is_main:
         if not resumed:
             run.history.unlink(missing_ok=True)  # of a process that was killed before it wrote a checkpoint
-        log_info(f"{run.name}: {describe_training(run, plan.training, len(rows), compute.describe())}")
+        done = min(config.epochs, run.count_epochs())
+        views = plan.training.views_per_epoch(len(rows)) * (config.epochs - done)
+        log_info(f"{run.name}: epochs {done + 1} to {config.epochs}, {views:,} views")
     try:
         with plan.processes.connected(plan.compute.device, run.name):
             trained = pretrain(
