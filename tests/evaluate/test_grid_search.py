@@ -138,7 +138,7 @@ WANTED = made_up_tuned().encoder
 
 
 def line(accuracy: float, loss: float | None = 0.5, rate: float = 0.01, batch_size: int = 16) -> GridLine:
-    return GridLine(batch_size, rate, 100, accuracy, None, loss, None, 0)
+    return GridLine(batch_size, rate, 100, accuracy, None, loss, 0)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_line_holds_mean_and_spread_and_a_diverged_seed_has_no_loss() -> None:
     assert (made.accuracy, made.loss, made.diverged) == pytest.approx((0.85, 0.5, 0))
     assert made.accuracy_spread == pytest.approx(0.1 / 2**0.5)
     made = summarise_seeds(16, 0.01, 100, [(0.8, 0.4), (0.0, inf)])
-    assert (made.accuracy, made.loss, made.loss_spread, made.diverged) == (0.4, None, None, 1)
+    assert (made.accuracy, made.loss, made.diverged) == (0.4, None, 1)
     assert summarise_seeds(16, 0.01, 100, [(0.8, 0.4)]).accuracy_spread is None
 
 
