@@ -41,6 +41,13 @@ def test_set_of_ones_own_is_kept_in_a_folder_of_configs(lowres_ssl: Command, cel
         assert "10 patients" in answer.out
 
 
+def test_list_of_sets_says_what_to_type_where_a_config_has_another_name_than_its_set(lowres_ssl: Command) -> None:
+    Path("lowres_ssl_conf", "dataset").mkdir(parents=True)
+    own = "defaults: [folder, _self_]\nname: cells\nroot: data/cells\nurl: https://example.org/cells.zip\n"
+    Path("lowres_ssl_conf", "dataset", "mine.yaml").write_text(own)
+    assert "mine: Type: lowres-ssl data dataset=mine fetch=true. By hand:" in lowres_ssl("data").out
+
+
 def test_weights_file_scores_as_the_run_it_comes_from(lowres_ssl: Command, trained: Path) -> None:
     shutil.copy(trained / "encoder.safetensors", "encoder.safetensors")
     typed = ("evaluate", "weights=encoder.safetensors", "dataset=folder", *UNTRAINED)
