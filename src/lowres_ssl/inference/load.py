@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lowres_ssl.console import ImageProgress, log_info
+from lowres_ssl.console import CountProgress, log_info
 from lowres_ssl.data.decode import DECODER_VERSION, ImageFiles, iter_decoded_batches
 from lowres_ssl.device import DevicePrecision, choose_stored_precision, resolve_device
 from lowres_ssl.encoders.base import find_fixed_encoder
@@ -167,7 +167,7 @@ def iter_embedded_batches(
         files, colour=how.colour, size=how.stored_size, batch_size=batch_size, grey_range=how.grey_range
     )
     first = f"{name} of {len(files):,} images"
-    with closing(batches), ImageProgress(name, len(files), first=first, wanted=progress) as shown:
+    with closing(batches), CountProgress(name, len(files), first=first, wanted=progress) as shown:
         for batch in batches:
             for path, why in batch.unreadable:
                 if not skip_unreadable:
