@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from lowres_ssl.device import get_device_name, get_fp32_precision, resolve_device
+from lowres_ssl.device import get_device_name, resolve_device
 from lowres_ssl.environment import get_commit, get_versions
 
 
@@ -29,8 +29,7 @@ def machine(device: str) -> str:
     told = ", ".join(f"{name} {number}" for name, number in (get_versions() | peers()).items())
     threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores, load before {os.getloadavg()[0]:.1f}"
     precision = f"precision=auto is {compute.precision}"
-    products = get_fp32_precision(compute.device)
-    tf32 = "no TF32" if products is None else f"fp32 in ours: {products}, in the peers: PyTorch's default"
+    tf32 = "no TF32" if compute.device.type == "cpu" else "TF32 off in ours, PyTorch's default in the peers"
     where = f"{get_device_name(compute.device)} ({compute.device.type})"
     return f"{where}, {threads}; {precision}; {tf32}; {told}; commit {get_commit()}."
 

@@ -51,7 +51,7 @@ def main() -> None:
 
 def measured(features: Features, grid: SearchGrid) -> tuple[float, float, float]:
     """Seconds of the search, on the clock and of all processors, and of its heads one at a time."""
-    whole, processor = timed(partial(search_grid, features, grid, lambda _: None))
+    whole, processor = timed(partial(search_grid, features, grid))
     alone = 0.0
     for batch_size in grid.batch_sizes:
         probe = grid.probe(batch_size, grid.epochs)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lowres_ssl import device
-from lowres_ssl.device import get_fp32_precision, resolve_device
+from lowres_ssl.device import resolve_device
 from lowres_ssl.errors import ConfigError
 
 Machine = Callable[..., None]
@@ -78,9 +78,8 @@ def test_fp32_on_a_gpu_is_fp32_and_not_tf32(machine: Machine, before: str) -> No
     """For cuDNN's convolutions it would be TF32 by default, on Ampere and later."""
     torch.backends.cudnn.conv.fp32_precision = torch.backends.cuda.matmul.fp32_precision = before
     machine(gpu=True)
-    compute = resolve_device("auto", "fp32").set_up_process()
-    assert get_fp32_precision(compute.device) == {"convolutions": "ieee", "matrices": "ieee"}
-    assert get_fp32_precision(torch.device("cpu")) is None
+    resolve_device("auto", "fp32").set_up_process()
+    assert torch.backends.cudnn.conv.fp32_precision == torch.backends.cuda.matmul.fp32_precision == "ieee"
     assert not torch.backends.cudnn.allow_tf32, "PyTorch itself reads it, and raises where its two interfaces differ"
 
 

@@ -226,19 +226,19 @@ class TrainingProgress(Progress):
             log_info(f"{self.name}: epoch {epoch}/{self.epochs}, {text}, {self.format_time_left()} left")
 
 
-class ImageProgress(Progress):
-    """Show how many of `total` images are done. `first`: the line at the start where there is no bar."""
+class CountProgress(Progress):
+    """Show how many of `total` images or steps are done. `first`: the line at the start where there is no bar."""
 
-    def __init__(self, name: str, total: int, *, first: str, wanted: bool = True) -> None:
-        super().__init__(total, wanted=wanted, desc=name, unit="image")
-        self.name, self.wanted = name, wanted
+    def __init__(self, name: str, total: int, unit: str = "image", *, first: str, wanted: bool = True) -> None:
+        super().__init__(total, wanted=wanted, desc=name, unit=unit)
+        self.name, self.unit, self.wanted = name, unit, wanted
         if wanted and self.bar is None:
             log_info(first)
 
-    def add(self, images: int) -> None:
-        self.done += images
+    def add(self, done: int) -> None:
+        self.done += done
         if self.bar is not None:
-            self.bar.update(images)
+            self.bar.update(done)
         elif self.wanted and self.done < self.total and self.is_due():
             self.shown = time.monotonic()
-            log_info(f"{self.name}: {self.done:,} of {self.total:,} images, {self.format_time_left()} left")
+            log_info(f"{self.name}: {self.done:,} of {self.total:,} {self.unit}s, {self.format_time_left()} left")

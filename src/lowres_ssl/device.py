@@ -108,15 +108,6 @@ def disable_tf32() -> None:
     torch.backends.cuda.matmul.fp32_precision = "ieee"
 
 
-def get_fp32_precision(device: torch.device) -> dict[str, str] | None:
-    """Get how PyTorch computes fp32 products on a GPU: "ieee" (or "none", its default for matrix products) or "tf32";
-    None on a CPU, which has no TF32."""
-    if device.type == "cpu":
-        return None
-    convolutions: str = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]  # not in its stubs
-    return {"convolutions": convolutions, "matrices": torch.backends.cuda.matmul.fp32_precision}
-
-
 @cache
 def keep_freed_memory() -> None:
     """Make glibc keep freed large blocks, instead of returning them to the system at each step: clearing fresh pages

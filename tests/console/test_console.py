@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from lowres_ssl import console
-from lowres_ssl.console import ImageProgress, PipeSafeStream, TrainingProgress
+from lowres_ssl.console import CountProgress, PipeSafeStream, TrainingProgress
 
 SETTINGS = {"name": "simclr on breast", "epochs": 3, "steps_per_epoch": 10, "done": 0, "views_per_step": 8.0}
 
@@ -80,7 +80,7 @@ def test_lines_become_fewer_as_the_work_becomes_longer(clock: Clock, capsys: pyt
 
 
 def test_images_are_counted_in_lines_with_the_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with ImageProgress("features", 100, first="features of 100 images") as counted:
+    with CountProgress("features", 100, first="features of 100 images") as counted:
         for _ in range(10):
             clock.now += 3
             counted.add(10)
@@ -92,14 +92,14 @@ def test_images_are_counted_in_lines_with_the_time_left(clock: Clock, capsys: py
 
 def test_notebook_gets_a_bar_though_it_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
-    with redirect_stderr(io.StringIO()) as cell, ImageProgress("features", 10, first="features of 10") as counted:
+    with redirect_stderr(io.StringIO()) as cell, CountProgress("features", 10, first="features of 10") as counted:
         counted.add(5)
         counted.bar.refresh()
     assert "features:  50%" in cell.getvalue()
 
 
 def test_line_that_is_said_meanwhile_leaves_the_bar_whole() -> None:
-    with redirect_stderr(Terminal()) as terminal, ImageProgress("features", 10, first="features of 10 images"):
+    with redirect_stderr(Terminal()) as terminal, CountProgress("features", 10, first="features of 10 images"):
         console.log_info("an image cannot be read")
         shown = terminal.getvalue()
     before, _, after = shown.partition("an image cannot be read\n")
@@ -144,7 +144,7 @@ def test_quiet_keeps_errors_only(value: str, quiet: bool, monkeypatch: pytest.Mo
         with TrainingProgress(**SETTINGS) as training:
             steps(training, 1)
             training.show(0.5)
-        with ImageProgress("features", 10, first="features of 10 images") as counted:
+        with CountProgress("features", 10, first="features of 10 images") as counted:
             counted.add(10)
     assert (terminal.getvalue() == "") == quiet
 

@@ -1,77 +1,25 @@
-"""How long a training takes: by a stored run like it, or by timed steps; else nothing is guessed."""
+"""How long a training takes, by timed steps."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from stored_runs import ENVIRONMENT, OUTCOME, made_up_config, made_up_identity, made_up_record
 from tiny_training import CPU, SIMCLR, TRAINING
 from torch import nn
 
-from lowres_ssl.config.experiment_schema import BackboneConfig
 from lowres_ssl.data.prepare import DataSummary
 from lowres_ssl.device import DevicePrecision
 from lowres_ssl.experiment import estimate
 from lowres_ssl.experiment.estimate import estimate_training_seconds
 from lowres_ssl.methods.base import build_method
-from lowres_ssl.runs.history import TIME_SHOWN_LATER, describe_training
-from lowres_ssl.runs.run import Run
 from lowres_ssl.train.world import SINGLE_PROCESS, World
 
-LONG = replace(TRAINING, epochs=12, batch_size=10)
 EPOCHS = 4
 IMAGES = 100  # 80 train, 20 validate
-
-
-def run_at(
-    folder: Path, name: str, seconds: float | None = None, device: str = "a CPU, fp32", batch_size: int = 32, **key: Any
-) -> Run:
-    """Write a run whose one epoch of 1,000 views took so many seconds; `key`: of its config."""
-    run = Run(folder / name)
-    outcome = replace(OUTCOME, environment=replace(ENVIRONMENT, device=device))
-    identity, config = made_up_identity(batch_size=batch_size), replace(made_up_config(), **key)
-    config.method = {"name": "dcl"}
-    run.start(made_up_record(identity=identity, config=config, outcome=outcome if seconds else None))
-    if seconds is not None:
-        run.write_history([{"epoch": 1, "seconds": seconds, "views_per_second": 1000 / seconds}])
-        run.finish(outcome)
-    return run
-
-
-@pytest.mark.parametrize(
-    ("other", "said"),
-    [
-        ({}, ", about 2 min (100 views/s in cells-dcl-bs32-s0-aaaaaaaa)"),
-        *(
-            (each, f"; {TIME_SHOWN_LATER}")
-            for each in (
-                {"device": "a GPU, bf16"},
-                {"backbone": BackboneConfig("x", True, True)},
-                {"image_size": 24},
-                {"batch_size": 64},
-            )
-        ),
-    ],
-)
-def test_time_is_that_of_a_stored_run_alike_on_the_same_device(
-    tmp_path: Path, other: dict[str, Any], said: str
-) -> None:
-    run_at(tmp_path, "cells-dcl-bs32-s0-aaaaaaaa", seconds=10, **other)
-    run = run_at(tmp_path, "cells-dcl-bs32-s1-bbbbbbbb")
-    assert describe_training(run, LONG, 500, "a CPU, fp32") == f"epochs 1 to 12, 12,000 views{said}"
-
-
-def test_run_that_goes_on_is_timed_by_itself_unless_its_history_is_damaged(tmp_path: Path) -> None:
-    run = run_at(tmp_path, "cells-dcl-bs32-s1-bbbbbbbb", seconds=100)
-    said = describe_training(run, LONG, 500, "another device")
-    assert said == "epochs 2 to 12, 11,000 views, about 18 min (10 views/s so far)"
-    run.history.write_text("epoch,seconds\n1,x\n")
-    assert describe_training(run, LONG, 500, "a CPU, fp32").endswith(TIME_SHOWN_LATER)
 
 
 @pytest.fixture

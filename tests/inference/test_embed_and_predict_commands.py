@@ -13,6 +13,7 @@ import pytest
 from in_process import type_command
 from made_runs import Made
 from stored_runs import reseal
+from typed import Answer, refused
 
 from lowres_ssl.commands.embed import choose_exclude
 from lowres_ssl.encoders.weights_file import load_tensors, save_tensors
@@ -29,17 +30,6 @@ def copy(made: Made, tmp_path: Path) -> Path:
 
     folder = tmp_path / "outputs" / "pretrain" / made.run.name
     return Path(shutil.copytree(made.run, folder, copy_function=copied))
-
-
-def refused(capsys: pytest.CaptureFixture[str], code: int, wanted: int, *parts: str) -> None:
-    printed = capsys.readouterr()
-    line = printed.err.strip().splitlines()[-1]
-    assert code == wanted, printed.err
-    assert "Traceback" not in printed.err
-    assert not printed.out
-    assert line.startswith("lowres-ssl: ")
-    for part in parts:
-        assert part in line
 
 
 def test_embed_writes_both_formats(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,31 +107,29 @@ def test_wrong_words_are_one_line(
     made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], typed: list[str], code: int, parts: list[str]
 ) -> None:
     words = [word.replace("RUN", str(made.run)).replace("IMAGES", str(made.images)) for word in typed]
-    refused(capsys, type_command(*words, f"folder={tmp_path / 'out'}"), code, *parts)
+    assert type_command(*words, f"folder={tmp_path / 'out'}") == code
+    refused(Answer(*capsys.readouterr()), *parts)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "parts"),
+    ("old", "new", "parts"),
     [
-        ("run.json", '"outcome"', '"x"', ["not finished; to go on with it type lowres-ssl pretrain "]),
-        ("run.json", '"decoder": 1', '"decoder": 0', ["decoded by version 0", "type its pretrain command again"]),
-        ("run.json", '"name": "resnet18"', '"name": "resnet34"', ["another architecture"]),
-        ("run.json", '"name": "dcl"', '"name": "trivial"', ["has no encoder", "name another run"]),
-        ("encoder.safetensors", "", "x", ["not what this run wrote", "force=true"]),
+        ('"outcome"', '"x"', ["not finished; to go on with it type lowres-ssl pretrain "]),
+        ('"decoder": 1', '"decoder": 0', ["decoded by version 0", "type its pretrain command again"]),
+        ('"name": "resnet18"', '"name": "resnet34"', ["another architecture"]),
+        ('"name": "dcl"', '"name": "trivial"', ["has no encoder", "name another run"]),
     ],
 )
 def test_run_that_will_not_do_is_one_line(
-    made: Made, copy: Path, capsys: pytest.CaptureFixture[str], file: str, old: str, new: str, parts: list[str]
+    made: Made, copy: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, parts: list[str]
 ) -> None:
-    content = (copy / file).read_bytes()
-    (copy / file).unlink()
-    if old:
-        reseal(copy / file, json.loads(content.replace(old.encode(), new.encode())))
-    else:
-        (copy / file).write_bytes(content + new.encode())
+    content = (copy / "run.json").read_text(encoding="utf-8")
+    (copy / "run.json").unlink()
+    reseal(copy / "run.json", json.loads(content.replace(old, new)))
     code = type_command("embed", f"run={copy}", f"images={made.images}", f"folder={copy / 'out'}")
-    refused(capsys, code, 2 if "trivial" in new else 4, *parts)
+    assert code == (2 if "trivial" in new else 4)
+    refused(Answer(*capsys.readouterr()), *parts)
 
 
 def write_again(folder: Path) -> None:
@@ -154,7 +142,6 @@ def write_again(folder: Path) -> None:
     ("probe", "damage", "part"),
     [
         ("logistic", "remove", "its fitted probe is not there"),
-        ("logistic", "a bit", "not what its result was made from, or damaged"),
         ("logistic", "another encoder", "not of the encoder that the run has now"),
         ("knn", "features", "training features are not those that it was fitted to"),
         ("knn", "no features", "no such file"),
@@ -168,8 +155,6 @@ def test_stored_probe_that_will_not_do_is_one_line(
     features = copy / "features-encoder-fp32.safetensors"
     if damage == "remove":
         file.unlink()
-    elif damage == "a bit":
-        file.write_bytes(file.read_bytes()[:-1] + bytes([file.read_bytes()[-1] ^ 1]))
     elif damage == "another encoder":
         save_tensors(file, tensors, known | {"encoder": "0"})
         write_again(file.parent)
@@ -177,8 +162,9 @@ def test_stored_probe_that_will_not_do_is_one_line(
         save_tensors(features, {"train": load_tensors(features)[0]["train"] + 1}, {})
     else:
         features.unlink()
-    code = type_command("predict", f"run={copy}", f"images={made.images}", f"probe={probe}", f"folder={copy / 'out'}")
-    refused(capsys, code, 4, part)
+    typed = ("predict", f"run={copy}", f"images={made.images}", f"probe={probe}", f"folder={copy / 'out'}")
+    assert type_command(*typed) == 4
+    refused(Answer(*capsys.readouterr()), part)
     assert not (copy / "out").exists()
 
 

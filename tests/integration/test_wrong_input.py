@@ -86,7 +86,6 @@ benchmark ASKED pretrain_on=half
 benchmark ASKED chosen_by=linear probe=[knn]
 benchmark ASKED baselines=false
 init
-init one two
 init cells 'name=with space'
 init cells name=breast
 init cells images=ct

@@ -39,7 +39,7 @@ def print_datasets(data_dir: str) -> None:
             state = f"{len(scan_folder(Path(dataset.root)).images):,} images"
         else:
             state = "not there"
-            missing.append(f"{choice}: {describe_source(dataset)}")
+            missing.append(f"{choice}: {describe_source(dataset, choice)}")
         rows.append([choice, dataset.title, state, dataset.root])
     print(format_table(["data set", "", "images", "place"], rows))
     print("\nMore of one that is there: lowres-ssl data dataset=NAME. How to get the others:\n")

@@ -11,7 +11,7 @@ from lowres_ssl.config.command_schemas import PredictConfig
 from lowres_ssl.console import format_table, pluralise
 from lowres_ssl.inference.api import predict
 from lowres_ssl.inference.given_images import list_given_images
-from lowres_ssl.inference.load import choose_stored_result, get_result_encoder, load_portable_encoder
+from lowres_ssl.inference.load import choose_stored_result, load_portable_encoder
 from lowres_ssl.runs.run import find_run
 from lowres_ssl.stats.calibration import CHANCE_DRAWS
 
@@ -28,7 +28,7 @@ def main(cfg: DictConfig) -> None:
     encoder = load_portable_encoder(stored, "selected", device, precision)
     result_folder, result = choose_stored_result(encoder.run, config.input.probe, encoder.compute.precision)
     if result.encoder != encoder.file.name:
-        encoder = load_portable_encoder(stored, get_result_encoder(result), device, precision)
+        encoder = load_portable_encoder(stored, stored.which_encoder(result), device, precision)
     folder = get_output_folder(config.folder, Path(config.output_dir) / "predict" / encoder.run.name, images)
     written = predict(
         encoder,

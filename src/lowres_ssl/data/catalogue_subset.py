@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 
+from lowres_ssl.console import shorten_list
 from lowres_ssl.data.catalogue import Catalogue, ImageRecord, check_readable
 from lowres_ssl.errors import DataError
 
@@ -39,10 +40,8 @@ def leave_out_small_classes(catalogue: Catalogue, fewest: int) -> Catalogue:
 def format_classes(counts: Mapping[str, int]) -> str:
     """Name classes with their numbers, a few of many: "class vasc (1)", "5 classes: df (1), vasc (1), a (2) and 2
     more"."""
-    named = ", ".join(f"{name} ({number:,})" for name, number in list(counts.items())[:MAX_NAMED_CLASSES])
-    more = len(counts) - MAX_NAMED_CLASSES
-    head = "class " if len(counts) == 1 else f"{len(counts):,} classes: "
-    return f"{head}{named}" + (f" and {more:,} more" if more > 0 else "")
+    named = [f"{name} ({number:,})" for name, number in counts.items()]
+    return ("class " if len(counts) == 1 else f"{len(counts):,} classes: ") + shorten_list(named, MAX_NAMED_CLASSES)
 
 
 def take_stratified_subset(catalogue: Catalogue, images: int) -> Catalogue:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lowres_ssl.console import ImageProgress
+from lowres_ssl.console import CountProgress
 from lowres_ssl.data.dicom import is_dicom, read_dicom
 from lowres_ssl.errors import UserError
 
@@ -129,7 +129,7 @@ def map_in_threads(
 
     Pillow and hashlib release the interpreter lock. Pending work is dropped when the caller stops early.
     """
-    shown = ImageProgress(label, len(items), first=f"{label}: {len(items)}", wanted=bool(label and items))
+    shown = CountProgress(label, len(items), first=f"{label}: {len(items)}", wanted=bool(label and items))
     # Pillow warns of odd tags and of images of 100 megapixels; what it cannot read it raises.
     with warnings.catch_warnings(), shown:
         warnings.simplefilter("ignore")

@@ -63,14 +63,16 @@ def fetch_dataset(dataset: DatasetConfig) -> None:
         ) from error
 
 
-def describe_source(dataset: DatasetConfig) -> str:
-    """Describe in one or two sentences where a set comes from, with the command."""
-    if dataset.url:
-        return f"Type: lowres-ssl data dataset={dataset.name} fetch=true. By hand: {dataset.instructions}."
+def describe_source(dataset: DatasetConfig, choice: str | None = None) -> str:
+    """Describe in one or two sentences where a set comes from, with the command. `choice`: the name of its config,
+    where that is not the set's."""
+    typed = f"lowres-ssl data dataset={choice or dataset.name} fetch=true"
     sentence = f"{dataset.instructions.rstrip('.')}."
+    if dataset.url:
+        return f"Type: {typed}. By hand: {sentence}"
     if not dataset.expected:  # only published sets have archives
         return sentence
-    return f"{sentence} Then: lowres-ssl data dataset={dataset.name} fetch=true dataset.archive=PATH"
+    return f"{sentence} Then: {typed} dataset.archive=PATH"
 
 
 def check_archive(archive: Path, sha256: str | None) -> None:

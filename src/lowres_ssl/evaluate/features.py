@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lowres_ssl.augment.augmentation import make_evaluation_view
 from lowres_ssl.config.experiment_schema import ExperimentConfig
-from lowres_ssl.console import ImageProgress, log_warning
+from lowres_ssl.console import CountProgress, log_warning
 from lowres_ssl.data.prepare import PreparedData
 from lowres_ssl.data.splits import ALL_LABELS, LabelSubset, Split, select_labelled
 from lowres_ssl.device import DevicePrecision
@@ -178,7 +178,7 @@ def get_run_features(
         if features is None:
             count = len(material.catalogue.records)
             name = f"{run.name}: features"
-            with ImageProgress(name, count, first=f"{name} of {count} images") as shown:
+            with CountProgress(name, count, first=f"{name} of {count} images") as shown:
                 features = compute_subset_features(weights, config, view, material, compute, shown.add)
             hold.check()
             store_features(path, features, key)

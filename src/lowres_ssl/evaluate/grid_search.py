@@ -4,7 +4,6 @@ Heads are trained side by side (`MLPProbe.fit`), a few in a pass on a CPU, where
 size on a GPU.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 
+from lowres_ssl.console import CountProgress
 from lowres_ssl.errors import DataError, TrainingError
 from lowres_ssl.evaluate.tuned_settings import GridLine, sort_by_preference, summarise_seeds
 from lowres_ssl.probes.base import Features, build_probe
@@ -69,8 +69,8 @@ class HeadPass:
     heads: Sequence[tuple[float, int]]
 
 
-def search_grid(features: Features, grid: SearchGrid, tell: Callable[[str], None]) -> tuple[list[GridLine], GridLine]:
-    """The grid's lines (`summarise_seeds`), in its order, and the one chosen. `tell` receives how far it is.
+def search_grid(features: Features, grid: SearchGrid) -> tuple[list[GridLine], GridLine]:
+    """The grid's lines (`summarise_seeds`), in its order, and the one chosen.
 
     The test features are not looked at and may be empty. A head that diverges counts as accuracy 0. Raises `DataError`
     if a class has no validation image, `TrainingError` if all heads diverge.
@@ -80,12 +80,12 @@ def search_grid(features: Features, grid: SearchGrid, tell: Callable[[str], None
             "tune: a class has no validation image, so nothing can be chosen; type another split or split_seed"
         )
     first_epochs = ceil(grid.epochs / FIRST_ROUND_DIVISOR.get(grid.rule, 1))
-    found = train_grid_points(features, grid, grid.pairs, first_epochs, tell)
+    found = train_grid_points(features, grid, grid.pairs, first_epochs)
     finalists = found
     if grid.rule != "full":
         best = sort_by_preference(list(found.values()))[: ceil(len(found) / 4)]
         kept = [pair for pair, line in found.items() if line in best]
-        finalists = train_grid_points(features, grid, kept, grid.epochs, tell)
+        finalists = train_grid_points(features, grid, kept, grid.epochs)
     chosen = sort_by_preference(list(finalists.values()))[0]
     if chosen.accuracy == 0:
         raise TrainingError(
@@ -107,7 +107,7 @@ def get_thread_count(features: Features) -> int:
 
 
 def train_grid_points(
-    features: Features, grid: SearchGrid, pairs: Sequence[GridPoint], epochs: int, tell: Callable[[str], None]
+    features: Features, grid: SearchGrid, pairs: Sequence[GridPoint], epochs: int
 ) -> dict[GridPoint, GridLine]:
     """A line for each of `pairs`, in their order, after this many epochs."""
     passes = group_into_passes(pairs, grid.seeds, get_heads_per_pass(features) or len(pairs) * len(grid.seeds))
@@ -116,8 +116,9 @@ def train_grid_points(
         rates, seeds = zip(*each.heads, strict=True)
         return grid.probe(each.batch_size, epochs).fit(features, rates, seeds, called_off)[1]
 
+    steps = [len(each.heads) * epochs * ceil(len(features.train) / each.batch_size) for each in passes]
     found: dict[GridPoint, list[tuple[float, float]]] = {pair: [] for pair in pairs}
-    for each, fits in zip(passes, run_passes_in_threads(run, passes, get_thread_count(features), tell), strict=True):
+    for each, fits in zip(passes, run_passes_in_threads(run, passes, steps, get_thread_count(features)), strict=True):
         for (rate, _), fit in zip(each.heads, fits, strict=True):
             found[each.batch_size, rate].append((0.0, inf) if fit.diverged else (fit.accuracy, fit.loss))
     return {pair: summarise_seeds(*pair, epochs, fits) for pair, fits in found.items()}
@@ -135,28 +136,22 @@ def group_into_passes(pairs: Sequence[GridPoint], seeds: Sequence[int], side_by_
 
 
 def run_passes_in_threads(
-    run: Callable[[HeadPass, Event], list[HeadFit]],
-    passes: Sequence[HeadPass],
-    threads: int,
-    tell: Callable[[str], None],
+    run: Callable[[HeadPass, Event], list[HeadFit]], passes: Sequence[HeadPass], steps: Sequence[int], threads: int
 ) -> list[list[HeadFit]]:
-    """`run` of each pass, in their order. Each thread computes alone: steps this small gain little from two.
+    """`run` of each pass, of so many `steps`, in their order. Each thread computes alone: steps this small gain little
+    from two.
 
     Whatever ends it early, such as Ctrl-C, calls the passes off that are under way: Python would wait for them.
     """
-    before, started = torch.get_num_threads(), time.monotonic()
+    before = torch.get_num_threads()
     if threads > 1:
         torch.set_num_threads(1)  # before the pool's threads start: they take it over
     pool, called_off = ThreadPoolExecutor(threads), Event()
     try:
-        futures = [pool.submit(run, each, called_off) for each in passes]
-        steps = {future: len(each.heads) / each.batch_size for future, each in zip(futures, passes, strict=True)}
-        share = 0.0  # of all steps
-        for done, future in enumerate(as_completed(futures), 1):
-            share += steps[future] / sum(steps.values())
-            if done < len(passes):
-                left = (time.monotonic() - started) * (1 - share) / share
-                tell(f"{done} of {len(passes)} passes, about {left:.0f} s left")
+        futures = {pool.submit(run, each, called_off): own for each, own in zip(passes, steps, strict=True)}
+        with CountProgress("search", sum(steps), "step", first=f"search: {sum(steps):,} steps of heads") as shown:
+            for future in as_completed(futures):
+                shown.add(futures[future])
         return [future.result() for future in futures]
     finally:
         called_off.set()

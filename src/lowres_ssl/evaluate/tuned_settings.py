@@ -59,7 +59,6 @@ class GridLine:
     accuracy: float
     accuracy_spread: float | None
     loss: float | None
-    loss_spread: float | None
     diverged: int
 
     def format_cell(self) -> str:
@@ -120,15 +119,13 @@ def summarise_seeds(
     """A line of the grid from the validation accuracy and loss of each seed; of one that diverged 0 and inf."""
     accuracies = [accuracy for accuracy, _ in fits]
     losses = [loss for _, loss in fits if loss != inf]
-    whole = len(losses) == len(fits)
     return GridLine(
         batch_size=batch_size,
         learning_rate=learning_rate,
         epochs=epochs,
         accuracy=mean(accuracies),
         accuracy_spread=stdev(accuracies) if len(fits) > 1 else None,
-        loss=mean(losses) if whole else None,
-        loss_spread=stdev(losses) if whole and len(fits) > 1 else None,
+        loss=mean(losses) if len(losses) == len(fits) else None,
         diverged=len(fits) - len(losses),
     )
 

@@ -16,7 +16,6 @@ from lowres_ssl.config.overrides import format_command
 from lowres_ssl.console import log_info, log_warning
 from lowres_ssl.data.prepare import PreparedData, prepare_data, select_pretraining_images
 from lowres_ssl.data.splits import ALL_LABELS
-from lowres_ssl.device import get_fp32_precision
 from lowres_ssl.encoders.fit_weights import load_encoder_weights
 from lowres_ssl.environment import describe_environment
 from lowres_ssl.errors import CheckpointError
@@ -40,7 +39,7 @@ from lowres_ssl.experiment.plan import (
 from lowres_ssl.experiment.scores import compute_objective, score_and_print
 from lowres_ssl.io.locks import Lock
 from lowres_ssl.methods.base import build_method
-from lowres_ssl.runs.history import RUN_MARKS, describe_training, find_run_marks
+from lowres_ssl.runs.history import RUN_MARKS, find_run_marks
 from lowres_ssl.runs.records import RunIdentity, RunOutcome, RunRecord
 from lowres_ssl.runs.run import Run, find_runs_by_labels
 from lowres_ssl.runs.run_hash import build_run_labels
@@ -195,7 +194,9 @@ def train_encoder(
     if plan.processes.is_main:
         if not resumed:
             run.history.unlink(missing_ok=True)  # of a process that was killed before it wrote a checkpoint
-        log_info(f"{run.name}: {describe_training(run, plan.training, len(rows), compute.describe())}")
+        done = min(config.epochs, run.count_epochs())
+        views = plan.training.views_per_epoch(len(rows)) * (config.epochs - done)
+        log_info(f"{run.name}: epochs {done + 1} to {config.epochs}, {views:,} views")
     try:
         with plan.processes.connected(plan.compute.device, run.name):
             trained = pretrain(
@@ -216,15 +217,13 @@ def train_encoder(
     observer.record(trained.history)  # it may be damaged, if nothing but this was left to do
     if trained.encoder is not plan.encoder:  # a teacher, where the method keeps one
         plan.encoder.load_state_dict(trained.encoder.state_dict())
-    used, fp32 = trained.compute.describe(), get_fp32_precision(compute.device)
     outcome = RunOutcome(
         epochs=len(trained.history),
         training_seconds=sum(line["seconds"] for line in trained.history),
-        environment=describe_environment(used),
+        environment=describe_environment(trained.compute.describe()),
         processes=plan.processes.size,
         compile_seconds=sum(line["compile_seconds"] for line in trained.history),
         layout=trained.compute.layout,
-        fp32=fp32,
         chance_loss=trained.chance_loss,
     )
     if trained.best is not None:
@@ -232,7 +231,7 @@ def train_encoder(
         load_encoder_weights(plan.encoder, trained.best.encoder, run.name)
         if method.sees_labels:
             method.load_state_dict(trained.best.classifier)
-        outcome = replace(outcome, selected_epoch=trained.best.epoch, validation_knn_accuracy=trained.best.accuracy)
+        outcome = replace(outcome, selected_epoch=trained.best.epoch)
     if method.sees_labels:
         save_classifier(run.classifier, method.state_dict())
     return outcome

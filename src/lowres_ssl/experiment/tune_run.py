@@ -108,8 +108,9 @@ def tune_run(run: Run, cfg: DictConfig) -> TunedSettings:
             before = there.chosen.format_cell()
             log_info(f"{run.name}: {before} was chosen before, by another search; this one replaces it")
         features = get_tuning_features(run, config, probe, compute)
+        log_info(f"{run.name}: searching")
         started = time.perf_counter()
-        lines, chosen = search_grid(features, grid, lambda text: log_info(f"{run.name}: {text}"))
+        lines, chosen = search_grid(features, grid)
         record = run.read()
         tuned = TunedSettings(
             run=run.name,

@@ -19,7 +19,6 @@ from lowres_ssl.inference.load import (
     StoredProbe,
     UnreadableFiles,
     choose_stored_result,
-    get_result_encoder,
     iter_embedded_batches,
     load_portable_encoder,
     load_stored_probe,
@@ -228,7 +227,7 @@ def predict_columns(stored: StoredProbe, ids: list[str], features: Tensor) -> Ta
 def choose_probe(encoder: PortableEncoder, asked: str | None) -> StoredProbe:
     """Choose the stored probe of `predict`. Raises `ConfigError` or `CheckpointError`."""
     folder, result = choose_stored_result(encoder.run, asked, encoder.compute.precision)
-    which = get_result_encoder(result)
+    which = encoder.run.which_encoder(result)
     if encoder.file.name != result.encoder:
         raise ConfigError(
             f"probe={result.probe}: it was fitted to the run's {which} encoder, got the {encoder.which} one; "

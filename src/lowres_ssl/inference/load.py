@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lowres_ssl.console import ImageProgress, log_info
+from lowres_ssl.console import CountProgress, log_info
 from lowres_ssl.data.decode import DECODER_VERSION, ImageFiles, iter_decoded_batches
 from lowres_ssl.device import DevicePrecision, choose_stored_precision, resolve_device
 from lowres_ssl.encoders.base import find_fixed_encoder
@@ -167,7 +167,7 @@ def iter_embedded_batches(
         files, colour=how.colour, size=how.stored_size, batch_size=batch_size, grey_range=how.grey_range
     )
     first = f"{name} of {len(files):,} images"
-    with closing(batches), ImageProgress(name, len(files), first=first, wanted=progress) as shown:
+    with closing(batches), CountProgress(name, len(files), first=first, wanted=progress) as shown:
         for batch in batches:
             for path, why in batch.unreadable:
                 if not skip_unreadable:
@@ -238,11 +238,6 @@ def format_distinct_settings(result: ResultRecord, found: Sequence[tuple[Path, R
     return f" ({', '.join(mine)})" if mine else ""
 
 
-def get_result_encoder(result: ResultRecord) -> EncoderChoice:
-    """Get which of the run's two encoders a result is of."""
-    return "last" if result.encoder == "encoder-last.safetensors" else "selected"
-
-
 def load_stored_probe(run: Run, folder: Path, result: ResultRecord) -> StoredProbe:
     """Load the probe of a result. Raises `CheckpointError` if it was not stored, is not of the run's encoder, or the
     training features that it needs are gone."""
@@ -255,7 +250,7 @@ def load_stored_probe(run: Run, folder: Path, result: ResultRecord) -> StoredPro
         raise CheckpointError(f"{folder / PROBE_FILE}: not of the encoder that the run has now; {repair}")
 
     def train() -> Tensor:
-        path = run.features(get_result_encoder(result), result.precision, result.scored_size)
+        path = run.features(run.which_encoder(result), result.precision, result.scored_size)
         features = load_tensors(path, ["train"])[0]["train"]
         if digest_features(features) != known["train"]:
             raise CheckpointError(

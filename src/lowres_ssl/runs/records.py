@@ -79,10 +79,8 @@ class RunOutcome:
     processes: int = 1
     compile_seconds: float = 0.0
     layout: str | None = None
-    fp32: Mapping[str, str] | None = None
     chance_loss: float | None = None
     selected_epoch: int | None = None
-    validation_knn_accuracy: float | None = None
     encoders: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 

@@ -5,7 +5,6 @@ predictions.npz             ids, groups, labels, predictions and scores of the t
 probe.safetensors           beside a result of all labels: what the probe has learnt
 """
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +20,6 @@ from lowres_ssl.runs.records import ResultRecord
 
 PROBE_FILE = "probe.safetensors"
 Arrays = Mapping[str, np.ndarray[Any, Any]]
-# Of all arrays in a `predictions.npz`, unpacked: those of 500,000 images with long names have about half of it.
-MAX_ARRAY_BYTES = 2**30
 
 
 def write_result(folder: Path, result: ResultRecord, predictions: Arrays) -> ResultRecord:
@@ -56,10 +53,6 @@ def read_predictions(folder: Path, result: ResultRecord | None = None) -> Arrays
     Raises `CheckpointError` if they are not as they were written."""
     path = check_file_hash(folder / "predictions.npz", (result or read_result(folder)).predictions_sha256)
     try:
-        with zipfile.ZipFile(path) as archive:
-            whole = sum(info.file_size for info in archive.infolist())
-        if whole > MAX_ARRAY_BYTES:
-            raise ValueError(f"{whole:,} bytes of arrays, wanted at most {MAX_ARRAY_BYTES:,}")
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
     except Exception as error:  # whatever the readers of zip and of arrays stumble over, the file is the cause

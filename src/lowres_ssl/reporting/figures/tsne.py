@@ -28,7 +28,7 @@ from lowres_ssl.runs.filters import is_trained
 from lowres_ssl.runs.predictions import ResultCell
 from lowres_ssl.runs.query import ResultColumn, select_ordinary
 from lowres_ssl.runs.result_io import read_predictions, read_result
-from lowres_ssl.runs.run import EncoderChoice, Run
+from lowres_ssl.runs.run import Run
 
 # t-SNE takes time in proportion to n log n, and a reader can't see more dots than this.
 MAX_DOTS = 2000
@@ -112,8 +112,7 @@ def read_test_features(result: Path) -> NDArray[np.float32]:
     Raises `CheckpointError` if they cannot be read, or are not as they were written.
     """
     about, run = read_result(result), Run(result.parent)
-    which: EncoderChoice = "last" if about.settings.get("encoder") == "last" else "selected"
-    path = run.features(which, about.precision, about.scored_size)
+    path = run.features(run.which_encoder(about), about.precision, about.scored_size)
     try:
         with safe_open(path, framework="numpy") as file:
             features = np.asarray(file.get_tensor("test"))
