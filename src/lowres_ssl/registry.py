@@ -1,4 +1,4 @@
-"""Find and build what has one file a choice (a method, a probe, a source), by the name of the file.
+"""Find and build what has one file a choice (a method, a probe, a source), by the name of the file; import extras.
 
 The user's arguments are checked against the constructor's annotated signature: a new file defines its own keys.
 """
@@ -8,7 +8,7 @@ import inspect
 import math
 import pkgutil
 from collections.abc import Collection, Mapping
-from types import NoneType, UnionType
+from types import ModuleType, NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from lowres_ssl.errors import ConfigError, did_you_mean
@@ -104,6 +104,18 @@ def check_arguments(
         if key not in arguments and parameter.default is inspect.Parameter.empty:
             wanted = format_type(hints[key])
             raise ConfigError(f"{what}.{key} is missing: {name} wants {wanted} there; type {what}.{key}=VALUE")
+
+
+def import_extra(module: str, extra: str, needed_by: str, instead: str = "") -> ModuleType:
+    """Import a library that one of the package's extras brings. Raises `ConfigError` if it is not installed.
+
+    `needed_by`: what was typed that needs it, `instead`: what does without it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        install = f"type pip install 'lowres-ssl[{extra}]'" + (instead and f", or {instead}")
+        raise ConfigError(f"{needed_by} needs {error.name}; {install}") from error
 
 
 def matches_type(value: object, hint: Any) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lowres_ssl.errors import ConfigError
+from lowres_ssl.registry import import_extra
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -117,13 +117,10 @@ def read_dicom(path: Path, grey_range: tuple[float, float] | None = None) -> Ima
 
 def read_tags(path: Path, wanted: tuple[str, ...]) -> "Dataset":
     """Read the wanted tags, and in `file_meta` the transfer syntax (how the pixels are compressed)."""
-    try:
-        import pydicom
-        from pydicom.filereader import read_file_meta_info
-    except ImportError as error:
-        raise ConfigError(
-            f"{path.name}: DICOM, which needs pydicom to be read; type pip install 'lowres-ssl[dicom]'"
-        ) from error
+    import_extra("pydicom", "dicom", f"{path.name}: DICOM")
+    from pydicom import dcmread
+    from pydicom.filereader import read_file_meta_info
+
     size = path.stat().st_size
     if size > MAX_DICOM_BYTES:
         raise ValueError(f"it has {size:,} bytes, wanted a picture of at most {MAX_DICOM_BYTES:,}")
@@ -135,7 +132,7 @@ def read_tags(path: Path, wanted: tuple[str, ...]) -> "Dataset":
             is_deflated = read_file_meta_info(path).get("TransferSyntaxUID") == DEFLATED
     if is_deflated:  # pydicom would unpack all of it before anything can be asked
         raise ValueError("all of it is deflated, which has no bound when it is unpacked; save it uncompressed")
-    read = pydicom.dcmread(path, specific_tags=list(wanted), stop_before_pixels="PixelData" not in wanted, force=True)
+    read = dcmread(path, specific_tags=list(wanted), stop_before_pixels="PixelData" not in wanted, force=True)
     if "TransferSyntaxUID" not in read.file_meta:
         name_transfer_syntax(read)
     return read

@@ -10,6 +10,7 @@ from torchvision.models import ResNet
 
 from lowres_ssl.encoders.weights_file import save_tensors
 from lowres_ssl.errors import ConfigError, DataError, did_you_mean
+from lowres_ssl.registry import import_extra
 from lowres_ssl.seeding import seed_torch
 
 HUB_PREFIX = "hf-hub:"
@@ -17,11 +18,7 @@ HUB_PREFIX = "hf-hub:"
 
 def import_timm(wanted: str = "method=pretrained") -> ModuleType:
     """Import the library. Raises `ConfigError` if it is not installed; `wanted` needs it."""
-    try:
-        import timm
-    except ImportError as error:
-        raise ConfigError(f"{wanted} needs timm; type pip install 'lowres-ssl[timm]'") from error
-    return timm
+    return import_extra("timm", "timm", wanted)
 
 
 def is_timm_name(model: str) -> bool:

@@ -9,9 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -24,6 +22,7 @@ from lowres_ssl.errors import CheckpointError, ConfigError
 from lowres_ssl.inference.load import PortableEncoder
 from lowres_ssl.inference.model_card import read_stored_scores, write_model_card
 from lowres_ssl.io.atomic import atomic_write, write_json, write_text
+from lowres_ssl.registry import import_extra
 
 TOLERANCE = 1e-4  # of a feature, absolute, and of its size where that is above 1
 BATCHES = (1, 3)  # sizes to try, neither the one that a graph is traced with
@@ -144,7 +143,8 @@ def export_onnx(encoder: PortableEncoder, folder: Path) -> list[Path]:
 
     Raises `ConfigError` where a library is missing, `CheckpointError` if onnxruntime gives other features.
     """
-    runtime = import_onnxruntime()
+    libraries = ("onnx", "onnxscript", "onnxruntime")  # PyTorch needs the first two
+    *_, runtime = [import_extra(each, "export", "format=onnx", "format=torchscript") for each in libraries]
     path = folder / "model.onnx"
     with tempfile.TemporaryDirectory() as place, silence_exporters():
         file = Path(place) / "model.onnx"
@@ -171,18 +171,6 @@ def export_onnx(encoder: PortableEncoder, folder: Path) -> list[Path]:
     with atomic_write(path) as whole:
         whole.write(content)
     return [path]
-
-
-def import_onnxruntime() -> ModuleType:
-    """Import onnxruntime, and what PyTorch needs beside it."""
-    try:
-        for beside in ("onnx", "onnxscript"):
-            import_module(beside)
-        return import_module("onnxruntime")
-    except ImportError as error:
-        raise ConfigError(
-            f"format=onnx needs {error.name}; type pip install 'lowres-ssl[export]', or format=torchscript"
-        ) from error
 
 
 @contextmanager

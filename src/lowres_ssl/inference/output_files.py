@@ -21,6 +21,7 @@ from lowres_ssl.inference.load import PortableEncoder, UnreadableFiles
 from lowres_ssl.io.atomic import atomic_write, write_json
 from lowres_ssl.io.checksummed_json import hash_file, to_json
 from lowres_ssl.io.locks import lock
+from lowres_ssl.registry import import_extra
 from lowres_ssl.reporting.tables.formats import escape_formula
 
 TableColumns = Mapping[str, list[str] | NDArray[Any]]
@@ -32,13 +33,8 @@ Piece = tuple[TableColumns, UnreadableFiles]  # rows of readable images, and the
 def open_parquet_writer(path: Path) -> Iterator[TableWriter]:
     """Write a row group for each piece; a column [n, D] is a list of fixed length. Raises `ConfigError` without
     pyarrow."""
-    try:
-        import pyarrow
-        from pyarrow.parquet import ParquetWriter
-    except ImportError as error:
-        raise ConfigError(
-            "formats=[parquet] needs pyarrow; type pip install 'lowres-ssl[export]', or formats=[npz]"
-        ) from error
+    pyarrow = import_extra("pyarrow", "export", "formats=[parquet]", "formats=[npz]")
+    from pyarrow.parquet import ParquetWriter
 
     def convert(values: list[str] | NDArray[Any]) -> Any:
         if isinstance(values, list):
