@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from in_process import type_command
 from made_runs import Made
+from PIL import Image
 from stored_runs import made_up_run, reseal
 
 import lowres_ssl
@@ -200,3 +202,25 @@ def test_probe_fitted_at_another_size_is_shown_images_of_that_size(made: Made, t
     rows = [predicted.ids.index(id) for id in stored["test_ids"]]
     wanted = predicted.calibration.apply(stored["test_scores"])
     np.testing.assert_allclose(predicted.probabilities[rows], wanted, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("highest", "factor"), [(4000, 16), (60_000, None)])
+def test_files_of_16_bits_that_use_fewer_are_warned_of(
+    encoder: PortableEncoder, tmp_path: Path, capsys: pytest.CaptureFixture[str], highest: int, factor: int | None
+) -> None:
+    Image.new("L", (24, 24), 200).save(tmp_path / "8.png")
+    for name, value in (("a.png", highest // 2), ("b.png", highest)):
+        Image.fromarray(np.full((24, 24), value, np.uint16)).save(tmp_path / name)
+    predict(encoder, tmp_path, probe="knn")
+    embed(encoder, tmp_path)
+    warnings = capsys.readouterr().err.splitlines()
+    if factor is None:
+        assert warnings == []
+        return
+    assert len(warnings) == 2
+    for line in warnings:
+        assert "12 of 16 bits are in use in 2 images, for one b.png, and the run has no grey_range" in line
+        assert line.endswith("multiply their values by 16, or take a run with dataset.grey_range=[0,4095]")
+    shown = replace(encoder.preprocessing, grey_range=(0.0, 4095.0))
+    embed(replace(encoder, preprocessing=shown), tmp_path)
+    assert capsys.readouterr().err == ""
