@@ -181,7 +181,7 @@ def format_first_commands(name: str, found: FolderSurvey, split: Split, chosen: 
     override of a split that is not the set's default."""
     gpu = torch.cuda.is_available()
     fit = choose_default_settings(found.catalogue, split, gpu=gpu)
-    epochs = choose_epochs(fit.train_images, gpu=gpu)
+    epochs = choose_epochs(fit.epoch_views, gpu=gpu)
     size = [*([] if gpu else [CPU_BACKBONE]), f"image_size={fit.image_size}"]
     knn = [f"probe.knn.k={fit.k}"] if fit.k else []
     steps = pluralise(fit.train_images // fit.batch_size, "step")
@@ -189,7 +189,7 @@ def format_first_commands(name: str, found: FolderSurvey, split: Split, chosen: 
         [" ".join(size), "what the images allow" if gpu else "for a first try on a CPU"],
         [
             f"epochs={epochs}",
-            f"{2 * epochs * fit.train_images:,} views; fewer than {MIN_VIEWS:,} from random initialisation have not "
+            f"{epochs * fit.epoch_views:,} views; fewer than {MIN_VIEWS:,} from random initialisation have not "
             "been studied",
         ],
         [f"batch_size={fit.batch_size}", f"{steps} an epoch, of {fit.train_images:,} training images"],
