@@ -18,10 +18,14 @@ from stored_runs import made_up_run, reseal
 
 import lowres_ssl
 from lowres_ssl import embed, load_encoder, predict
+from lowres_ssl.data.pseudonyms import KEY_FILE, make_pseudonyms
+from lowres_ssl.data.splits import SplitRecord
 from lowres_ssl.encoders.weights_file import load_tensors
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.inference.api import Embeddings
+from lowres_ssl.inference.given_images import find_known_subsets, list_given_images
 from lowres_ssl.inference.load import PortableEncoder, choose_stored_result
+from lowres_ssl.io.checksummed_json import read_record, write_record
 from lowres_ssl.runs.result_io import read_predictions
 from lowres_ssl.runs.run import Run
 from lowres_ssl.stats.calibration import calibrate
@@ -224,3 +228,26 @@ def test_files_of_16_bits_that_use_fewer_are_warned_of(
     shown = replace(encoder.preprocessing, grey_range=(0.0, 4095.0))
     embed(replace(encoder, preprocessing=shown), tmp_path)
     assert capsys.readouterr().err == ""
+
+
+def test_images_of_the_set_are_known_by_their_path_and_hashed_ones_with_the_key_alone(
+    made: Made, encoder: PortableEncoder, tmp_path: Path
+) -> None:
+    stored = read_record(made.run / "split.json", SplitRecord, "")
+    assert stored is not None
+    files = list_given_images([made.images / "dark ones", made.images / "größe" / "0.png"]).files
+    known = find_known_subsets(files, made.run / "split.json", encoder.record.config)
+    assert known.keys() == {id for _, id in files}
+    assert {id for id, subset in known.items() if subset == "train"} == set(stored.train) & known.keys()
+    root = Path(shutil.copytree(made.images, tmp_path / "set", ignore=shutil.ignore_patterns(KEY_FILE)))
+    copies = list_given_images(root).files
+    assert find_known_subsets(copies, made.run / "split.json", encoder.record.config) == {}
+    config = encoder.record.config
+    config = replace(config, dataset=replace(config.dataset, root=str(root)), store_dir=str(tmp_path / "stores"))
+    image = make_pseudonyms(root, tmp_path / "stores").image
+    train, val, test = (tuple(map(image, own)) for own in (stored.train, stored.val, stored.test))
+    write_record(tmp_path / "split.json", replace(stored, hashed=True, train=train, val=val, test=test))
+    found = find_known_subsets(copies, tmp_path / "split.json", config)
+    assert {id for id, subset in found.items() if subset == "validation"} == set(stored.val)
+    (root / KEY_FILE).unlink()
+    assert find_known_subsets(copies, tmp_path / "split.json", config) == {}
