@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from textwrap import indent
 
 import numpy as np
@@ -173,6 +174,9 @@ def format_patients(found: FolderSurvey) -> str:
     if found.conf == "csv":
         column = found.typed.format_init(found.folder.root, patient="COLUMN")
         return f"not known: no column is named like patients, nor are the files; to name one type {column}"
+    names = {PurePosixPath(image.id).stem for image in images}
+    if len(names) == len(images) and all(map(is_patient_folder, names)):
+        return f"by the names of files an image each, such as {min(names)}: each image is a patient of its own"
     return "not known: nothing in the names looks like patients (dataset.options.group_pattern names them)"
 
 
