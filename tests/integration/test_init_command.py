@@ -273,6 +273,7 @@ def test_real_blood_cells_are_coloured_and_their_names_tell_no_patients(lowres_s
     assert {"dataset=cells", "batch_size=64", "probe.knn.k=22"} <= set(command_in(answer))
     assert "images: histology" in written("cells")
     assert "nothing in the names looks like patients" in answer.out
+    assert " views (a view: one augmented image); fewer than 20,000" in answer.out
 
 
 def test_patients_of_one_image_each_are_told(lowres_ssl: Command) -> None:

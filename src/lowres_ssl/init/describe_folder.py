@@ -193,8 +193,8 @@ def format_first_commands(name: str, found: FolderSurvey, split: Split, chosen: 
         [" ".join(size), "what the images allow" if gpu else "for a first try on a CPU"],
         [
             f"epochs={epochs}",
-            f"{epochs * fit.epoch_views:,} views; fewer than {MIN_VIEWS:,} from random initialisation have not "
-            "been studied",
+            f"{epochs * fit.epoch_views:,} views (a view: one augmented image); fewer than {MIN_VIEWS:,} from "
+            "random initialisation have not been studied",
         ],
         [f"batch_size={fit.batch_size}", f"{steps} an epoch, of {fit.train_images:,} training images"],
         *[[each, f"neighbours; the smallest class has {fit.smallest_class:,} training images"] for each in knn],
