@@ -7,21 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from lowres_ssl.data import decode
-from lowres_ssl.data.decode import decode_image, iter_decoded_batches, map_in_threads
+from lowres_ssl.data.decode import DecodedImage, decode_image, iter_decoded_batches, map_in_threads
 from lowres_ssl.data.image_folder import list_image_files
 
 
 def test_sixteen_bits_and_floats_are_scaled_to_eight(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 257, 65535, 32768]] * 4, dtype=np.uint16)).save(tmp_path / "x.png")
-    pixels, height, width = decode_image(tmp_path / "x.png", colour=False, size=4)
+    pixels, height, width, _ = decode_image(tmp_path / "x.png", colour=False, size=4)
     assert (height, width) == (4, 4)
     assert pixels[0, 0].tolist() == [0, 1, 255, 128]
     Image.fromarray(np.array([[0, 0.5, 1, 0.25]] * 4, dtype=np.float32)).save(tmp_path / "x.tif")
-    pixels, _, _ = decode_image(tmp_path / "x.tif", colour=True, size=4)
+    pixels, *_ = decode_image(tmp_path / "x.tif", colour=True, size=4)
     assert pixels[:, 0].tolist() == [[0, 128, 255, 64]] * 3
 
 
@@ -68,10 +67,10 @@ def test_no_more_than_two_batches_are_decoded_ahead_of_use(folder: Path, monkeyp
     """However slowly they are used: it counts images, so it holds for any number of them."""
     done, lock = [0], threading.Lock()
 
-    def counted(path: Path, *, colour: bool, size: int, grey_range: None) -> tuple[NDArray[np.uint8], int, int]:
+    def counted(path: Path, *, colour: bool, size: int, grey_range: None) -> DecodedImage:
         with lock:
             done[0] += 1
-        return np.zeros((3, size, size), dtype=np.uint8), size, size
+        return DecodedImage(np.zeros((3, size, size), dtype=np.uint8), size, size, None)
 
     monkeypatch.setattr(decode, "decode_or_explain", counted)
     files, used = list_image_files(folder) * 6, 0

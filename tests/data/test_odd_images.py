@@ -162,7 +162,7 @@ def test_odd_image_has_its_stated_outcome(kind: str, tmp_path: Path) -> None:
             assert "\n" not in reason
             return
         assert not isinstance(image, str)
-        pixels, height, width = decode_image(path, colour=True, size=SIZE)
+        pixels, height, width, _ = decode_image(path, colour=True, size=SIZE)
         grey, *_ = decode_image(path, colour=False, size=SIZE)
     assert (height, width) == (image.height, image.width)
     assert grey.shape == (1, SIZE, SIZE)

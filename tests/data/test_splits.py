@@ -321,3 +321,34 @@ def test_leakage_is_only_possible_where_numbering_may_restart(made_up: MadeUp) -
     assert found.possible
     assert "possible, not certain: the numbering may restart" in found.format_sentence()
     assert not compute_leakage(catalogue, make_split(catalogue, kind="stratified", seed=0)).possible
+
+
+def patient_rows(**patients: int) -> list[Row]:
+    """Twelve images of each class, of so many patients."""
+    return [
+        (f"{name}/{n:02d}.png", name, f"{name}{n % count}", None, None)
+        for name, count in patients.items()
+        for n in range(12)
+    ]
+
+
+def test_a_class_of_one_patient_is_refused_with_its_exclusion_where_the_others_divide(made_up: MadeUp) -> None:
+    catalogue = made_up(patient_rows(a=6, b=6, lone=1))
+    with pytest.raises(
+        DataError, match=r"group of class lone \(1\).*; type 'dataset.exclude_classes=\[lone\]', or split="
+    ):
+        make_split(catalogue, kind="patient", seed=0)
+    (warning,) = compute_leakage(catalogue, make_split(catalogue, kind="stratified", seed=0)).list_warnings()
+    assert warning.endswith("; split=patient 'dataset.exclude_classes=[lone]' keeps each in one subset")
+    divided = replace(catalogue, records=tuple(each for each in catalogue.records if each.label != "lone"))
+    assert make_split(divided, kind="patient", seed=0).kind == "patient"
+    (warning,) = compute_leakage(divided, make_split(divided, kind="stratified", seed=0)).list_warnings()
+    assert warning.endswith("; split=patient keeps each in one subset")
+
+
+def test_no_patient_split_is_advised_where_none_can_be_made(made_up: MadeUp) -> None:
+    catalogue = made_up(patient_rows(a=6, lone=1))
+    with pytest.raises(DataError, match=r"; type split=stratified$"):
+        make_split(catalogue, kind="patient", seed=0)
+    (warning,) = compute_leakage(catalogue, make_split(catalogue, kind="stratified", seed=0)).list_warnings()
+    assert warning.endswith("have an exact duplicate there")

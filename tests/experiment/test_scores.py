@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 from stored_runs import made_up_result
 
-from lowres_ssl.experiment.scores import compute_objective, format_score_table, score_largest_class
+from lowres_ssl.experiment.scores import compute_objective, format_label_share, format_score_table, score_largest_class
 from lowres_ssl.runs.records import ResultRecord, SplitSummary, SubsetSizes
 
 
@@ -88,3 +88,18 @@ def scored(probe: str, validation: float | None, test: float = 1.0) -> ResultRec
 )
 def test_objective_is_the_mean_validation_accuracy_of_knn(results: list[ResultRecord], wanted: float | None) -> None:
     assert compute_objective(results) == wanted
+
+
+@pytest.mark.parametrize(
+    ("fraction", "used", "images", "text"),
+    [
+        (1.0, 112, 112, "100% of the labels (112 images)"),
+        (0.25, 8, 28, "25% of the labels (8 images)"),
+        (0.001, 4, 1120, "4 of 1,120 labels (0.1% asked for)"),
+        (0.001, 4, 112, "4 of 112 labels (0.1% asked for)"),
+    ],
+)
+def test_number_of_labels_comes_first_where_it_is_not_the_fraction(
+    fraction: float, used: int, images: int, text: str
+) -> None:
+    assert format_label_share(fraction, used, images) == text

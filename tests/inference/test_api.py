@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,19 @@ import numpy as np
 import pytest
 from in_process import type_command
 from made_runs import Made
+from PIL import Image
 from stored_runs import made_up_run, reseal
 
 import lowres_ssl
 from lowres_ssl import embed, load_encoder, predict
+from lowres_ssl.data.pseudonyms import KEY_FILE, make_pseudonyms
+from lowres_ssl.data.splits import SplitRecord
 from lowres_ssl.encoders.weights_file import load_tensors
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.inference.api import Embeddings
+from lowres_ssl.inference.given_images import find_known_subsets, list_given_images
 from lowres_ssl.inference.load import PortableEncoder, choose_stored_result
+from lowres_ssl.io.checksummed_json import read_record, write_record
 from lowres_ssl.runs.result_io import read_predictions
 from lowres_ssl.runs.run import Run
 from lowres_ssl.stats.calibration import calibrate
@@ -200,3 +206,48 @@ def test_probe_fitted_at_another_size_is_shown_images_of_that_size(made: Made, t
     rows = [predicted.ids.index(id) for id in stored["test_ids"]]
     wanted = predicted.calibration.apply(stored["test_scores"])
     np.testing.assert_allclose(predicted.probabilities[rows], wanted, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("highest", "factor"), [(4000, 16), (60_000, None)])
+def test_files_of_16_bits_that_use_fewer_are_warned_of(
+    encoder: PortableEncoder, tmp_path: Path, capsys: pytest.CaptureFixture[str], highest: int, factor: int | None
+) -> None:
+    Image.new("L", (24, 24), 200).save(tmp_path / "8.png")
+    for name, value in (("a.png", highest // 2), ("b.png", highest)):
+        Image.fromarray(np.full((24, 24), value, np.uint16)).save(tmp_path / name)
+    predict(encoder, tmp_path, probe="knn")
+    embed(encoder, tmp_path)
+    warnings = capsys.readouterr().err.splitlines()
+    if factor is None:
+        assert warnings == []
+        return
+    assert len(warnings) == 2
+    for line in warnings:
+        assert "12 of 16 bits are in use in 2 images, for one b.png, and the run has no grey_range" in line
+        assert line.endswith("multiply their values by 16, or take a run with dataset.grey_range=[0,4095]")
+    shown = replace(encoder.preprocessing, grey_range=(0.0, 4095.0))
+    embed(replace(encoder, preprocessing=shown), tmp_path)
+    assert capsys.readouterr().err == ""
+
+
+def test_images_of_the_set_are_known_by_their_path_and_hashed_ones_with_the_key_alone(
+    made: Made, encoder: PortableEncoder, tmp_path: Path
+) -> None:
+    stored = read_record(made.run / "split.json", SplitRecord, "")
+    assert stored is not None
+    files = list_given_images([made.images / "dark ones", made.images / "größe" / "0.png"]).files
+    known = find_known_subsets(files, made.run / "split.json", encoder.record.config)
+    assert known.keys() == {id for _, id in files}
+    assert {id for id, subset in known.items() if subset == "train"} == set(stored.train) & known.keys()
+    root = Path(shutil.copytree(made.images, tmp_path / "set", ignore=shutil.ignore_patterns(KEY_FILE)))
+    copies = list_given_images(root).files
+    assert find_known_subsets(copies, made.run / "split.json", encoder.record.config) == {}
+    config = encoder.record.config
+    config = replace(config, dataset=replace(config.dataset, root=str(root)), store_dir=str(tmp_path / "stores"))
+    image = make_pseudonyms(root, tmp_path / "stores").image
+    train, val, test = (tuple(map(image, own)) for own in (stored.train, stored.val, stored.test))
+    write_record(tmp_path / "split.json", replace(stored, hashed=True, train=train, val=val, test=test))
+    found = find_known_subsets(copies, tmp_path / "split.json", config)
+    assert {id for id, subset in found.items() if subset == "validation"} == set(stored.val)
+    (root / KEY_FILE).unlink()
+    assert find_known_subsets(copies, tmp_path / "split.json", config) == {}

@@ -70,12 +70,19 @@ def test_predict_writes_labels_probabilities_and_calibration(
 ) -> None:
     typed = ("predict", f"run={made.run}", f"images={made.images}", f"folder={tmp_path}", "probe=logistic")
     assert type_command(*typed, "formats=[csv,parquet]") == 0
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
     assert "90 images labelled by logistic" in out
+    fitted = (
+        "of the 90 images 62 are training images of this run, 10 chose its settings (validation): their predictions"
+    )
+    assert f"{fitted} say nothing of its accuracy" in err
     with (tmp_path / "predictions.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["id", "label", "probability", "probability_dark ones", "probability_größe"]
+    assert list(rows[0]) == ["id", "label", "probability", "probability_dark ones", "probability_größe", "subset"]
     assert len(rows) == 90
+    split = json.loads((made.run / "split.json").read_text(encoding="utf-8"))
+    assert {row["id"] for row in rows if row["subset"] == "test"} == set(split["test"])
+    assert {row["id"] for row in rows if row["subset"] == "validation"} == set(split["val"])
     for row in rows:
         assert row["probability"] == row[f"probability_{row['label']}"]
         assert float(row["probability"]) >= 0.5

@@ -3,6 +3,7 @@
 import pytest
 
 from lowres_ssl.init.default_settings import (
+    DefaultSettings,
     choose_batch_size,
     choose_epochs,
     choose_image_size,
@@ -36,7 +37,12 @@ def test_image_size_is_not_above_the_images(shorter: int, gpu: bool, size: int) 
 
 
 @pytest.mark.parametrize(
-    ("images", "gpu", "epochs"), [(896, False, 20), (100, False, 100), (33, False, 304), (896, True, 100)]
+    ("images", "gpu", "epochs"),
+    [(896, False, 20), (100, False, 157), (112, False, 157), (33, False, 313), (896, True, 100), (1, False, 10_000)],
 )
-def test_a_first_try_has_twenty_thousand_views_at_least(images: int, gpu: bool, epochs: int) -> None:
-    assert choose_epochs(images, gpu=gpu) == epochs
+def test_a_first_try_has_twenty_thousand_views_at_least_without_the_dropped_images(
+    images: int, gpu: bool, epochs: int
+) -> None:
+    fit = DefaultSettings(64, choose_batch_size(images), k=5, train_images=images, smallest_class=images)
+    assert choose_epochs(fit.epoch_views, gpu=gpu) == epochs
+    assert epochs * fit.epoch_views >= 20_000

@@ -273,6 +273,17 @@ def test_real_blood_cells_are_coloured_and_their_names_tell_no_patients(lowres_s
     assert {"dataset=cells", "batch_size=64", "probe.knn.k=22"} <= set(command_in(answer))
     assert "images: histology" in written("cells")
     assert "nothing in the names looks like patients" in answer.out
+    assert " views (a view: one augmented image); fewer than 20,000" in answer.out
+
+
+def test_patients_of_one_image_each_are_told(lowres_ssl: Command) -> None:
+    folder_of("cells", "dark", "light")
+    for number, path in enumerate(sorted(Path("cells").rglob("*.png"))):
+        path.rename(path.with_name(f"patient{number:03}.png"))
+    answer = lowres_ssl("init", "cells")
+    told = "by the names of files an image each, such as patient000: each image is a patient of its own"
+    assert re.search(rf"^patients +{told}$", answer.out, re.MULTILINE)
+    assert re.search(r"^split +stratified: ", answer.out, re.MULTILINE)
 
 
 def test_twelve_bits_in_sixteen_are_noticed_and_shown_whole_ever_after(lowres_ssl: Command) -> None:

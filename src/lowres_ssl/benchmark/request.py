@@ -35,6 +35,7 @@ from lowres_ssl.errors import ConfigError, did_you_mean
 from lowres_ssl.init.default_settings import choose_default_settings
 from lowres_ssl.io.checksummed_json import hash_content
 from lowres_ssl.runs.run_hash import list_numeric_settings
+from lowres_ssl.train.state import count_views
 
 # The keys that are of the benchmark alone; all others go to every training as they were typed.
 OWN_KEYS = {each.name for each in fields(BenchmarkConfig)} - {each.name for each in fields(PretrainConfig)}
@@ -142,10 +143,9 @@ def make_plan(request: Request, asked: PlanQuestion, catalogue: Catalogue, split
     batch = settings.batch_size
     is_half = abs(2 * half - images) <= MAX_UNEQUAL_SHARE * images and half >= batch
 
-    def count_views(number: int) -> int:
+    def count_epoch_views(number: int) -> int:
         """Count the views of an epoch on so many images; one that fills no batch is refused where it begins."""
-        whole = number if request.config.keep_last_batch else max(1, number // batch) * batch
-        return 2 * min(number, whole)
+        return count_views(number, batch, keep_last_batch=request.config.keep_last_batch) or 2 * number
 
     return BenchmarkPlan(
         asked=asked,
@@ -154,10 +154,10 @@ def make_plan(request: Request, asked: PlanQuestion, catalogue: Catalogue, split
         pretrained=tuple(pretrained),
         race=Race(
             asked.methods,
-            count_views(images),
+            count_epoch_views(images),
             asked.epochs,
             asked.seeds,
-            half_epoch_views=count_views(half) if is_half else 0,
+            half_epoch_views=count_epoch_views(half) if is_half else 0,
         ),
     )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial, wraps
 from itertools import islice
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from lowres_ssl.errors import UserError
 
 DECODER_VERSION = 1
 WHITE = 255
+BIT_DEPTHS = (8, 10, 12, 14)  # of cameras and scanners that write files of 16 bits
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
@@ -34,20 +35,36 @@ ImageFiles = Sequence[tuple[Path | Image.Image, str]]  # each file, or image in 
 IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 
 
+class DecodedImage(NamedTuple):
+    """Hold `pixels`, uint8 [C, size, size] (C = 3 RGB, or 1 grey), and the original height and width in pixels.
+    `max_grey`: the highest value in a grey file of 16 bits; None for others, and DICOM, which names its own range."""
+
+    pixels: NDArray[np.uint8]
+    height: int
+    width: int
+    max_grey: int | None
+
+
 def decode_image(
     path: Path | Image.Image, *, colour: bool, size: int, grey_range: GreyRange | None = None
-) -> tuple[NDArray[np.uint8], int, int]:
-    """Decode an image to uint8 [C, size, size] (C = 3 RGB, or 1 grey), and its original height and width in pixels.
+) -> DecodedImage:
+    """Decode an image to a square of bytes.
 
     Upright by its EXIF tag; the first frame of several; transparent parts become white; 16 bits and floats are scaled
     to 8, grey ones of `grey_range` if that is given; DICOM as in `data/dicom.py`. Squeezed to a square by an
     antialiased triangle filter. Raises what Pillow or pydicom raise for a broken file, `ConfigError` without pydicom.
     """
-    image = read_image(path, grey_range)
+    image, max_grey = read_deep_image(path, grey_range)
     width, height = image.size
     image = image.convert("RGB" if colour else "L").resize((size, size), Image.Resampling.BILINEAR)
     pixels = np.asarray(image, dtype=np.uint8)
-    return (pixels.transpose(2, 0, 1) if colour else pixels[None]), height, width  # [H, W, C] or [H, W] -> [C, H, W]
+    pixels = pixels.transpose(2, 0, 1) if colour else pixels[None]  # [H, W, C] or [H, W] -> [C, H, W]
+    return DecodedImage(pixels, height, width, max_grey)
+
+
+def count_used_bits(max_grey: int) -> int | None:
+    """Count the bits that grey values up to this need, where files of 16 bits use fewer; None if all are used."""
+    return next((bits for bits in BIT_DEPTHS if max_grey < 2**bits), None)
 
 
 def explain_failure(read: Callable[Arguments, Result]) -> Callable[Arguments, Result | str]:
@@ -81,23 +98,30 @@ def format_image_error(error: Exception) -> str:
 
 def read_image(path: Path | Image.Image, grey_range: GreyRange | None = None) -> Image.Image:
     """Read an image in its own size, upright, in 8 bits a channel and without transparency."""
+    return read_deep_image(path, grey_range)[0]
+
+
+def read_deep_image(path: Path | Image.Image, grey_range: GreyRange | None) -> tuple[Image.Image, int | None]:
+    """Read what `read_image` does, and the `max_grey` of `DecodedImage`."""
     if isinstance(path, Image.Image):
         return convert_to_uint8(path, grey_range)
     if is_dicom(path):
-        return read_dicom(path, grey_range)
+        return read_dicom(path, grey_range), None
     with Image.open(path, formats=IMAGE_FORMATS) as opened:
         return convert_to_uint8(opened, grey_range)
 
 
-def convert_to_uint8(opened: Image.Image, grey_range: GreyRange | None) -> Image.Image:
+def convert_to_uint8(opened: Image.Image, grey_range: GreyRange | None) -> tuple[Image.Image, int | None]:
     image = ImageOps.exif_transpose(opened)
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(scale_to_uint8(np.asarray(image), grey_range))
+        values = np.asarray(image)
+        max_grey = int(values.max()) if image.mode.startswith("I;16") else None
+        return Image.fromarray(scale_to_uint8(values, grey_range)), max_grey
     if image.has_transparency_data:
         image = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, (WHITE, WHITE, WHITE, WHITE))
-        return Image.alpha_composite(paper, image).convert("RGB")
-    return image
+        image = Image.alpha_composite(paper, image).convert("RGB")
+    return image, None
 
 
 def scale_to_uint8(values: NDArray[np.generic], grey_range: GreyRange | None) -> NDArray[np.uint8]:
@@ -150,12 +174,13 @@ def map_in_threads(
 
 @dataclass(frozen=True)
 class DecodedBatch:
-    """Hold the `ids` of the readable images, their pixels (uint8 [B, C, R, R], B may be 0), and the path of each
-    unreadable one with the reason."""
+    """Hold the `ids` of the readable images, their pixels (uint8 [B, C, R, R], B may be 0), the path of each unreadable
+    one with the reason, and the `max_grey` of each image that has one, by id."""
 
     ids: list[str]
     images: NDArray[np.uint8]
     unreadable: list[tuple[Path, str]]
+    max_greys: dict[str, int]
 
 
 def iter_decoded_batches(
@@ -169,11 +194,14 @@ def iter_decoded_batches(
             part = files[start : start + batch_size]
             ids: list[str] = []
             unreadable: list[tuple[Path, str]] = []
+            max_greys: dict[str, int] = {}
             images = np.empty((len(part), 3 if colour else 1, size, size), np.uint8)
             for (path, id), result in zip(part, islice(results, len(part)), strict=True):
                 if isinstance(result, str):
                     unreadable.append((path if isinstance(path, Path) else Path(id), result))
                 else:
-                    images[len(ids)] = result[0]
+                    images[len(ids)] = result.pixels
                     ids.append(id)
-            yield DecodedBatch(ids, images[: len(ids)], unreadable)
+                    if result.max_grey is not None:
+                        max_greys[id] = result.max_grey
+            yield DecodedBatch(ids, images[: len(ids)], unreadable, max_greys)

@@ -158,7 +158,7 @@ def build_image_store(
         with closing(map_in_threads(decode, paths, label="Decoding images", ahead=DECODED_AHEAD)) as results:
             for record, result in zip(records, results, strict=True):
                 if not isinstance(result, str):
-                    images[len(sizes)], height, width = result
+                    images[len(sizes)], height, width, _ = result
                     sizes[record.id] = (height, width)
                 elif skip_unreadable:
                     dropped[record.id] = result

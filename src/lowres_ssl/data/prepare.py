@@ -95,10 +95,9 @@ def load_catalogue(dataset: DatasetConfig, store_dir: Path) -> Catalogue:
     if dataset.archive and not is_folder_filled(root):
         fetch_dataset(dataset)
     if not root.exists():
-        raise DataError(
-            f"{root}: no such folder, wanted the images of {dataset.title}. {describe_source(dataset)} "
-            "Elsewhere: dataset.root=FOLDER"
-        )
+        origin = describe_source(dataset)
+        elsewhere = "" if "dataset.root=" in origin else " Elsewhere: dataset.root=FOLDER"
+        raise DataError(f"{root}: no such folder, wanted the images of {dataset.title}. {origin}{elsewhere}")
     catalogue = build_catalogue(
         name=dataset.name,
         folder=scan_folder(root),

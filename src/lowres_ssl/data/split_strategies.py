@@ -1,12 +1,13 @@
 """Divide a set in one of five ways: each turns a catalogue and a seed into the images of each subset, and notes."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from lowres_ssl.console import pluralise
-from lowres_ssl.data.catalogue import Catalogue
+from lowres_ssl.data.catalogue import Catalogue, format_excluded_classes
 from lowres_ssl.data.catalogue_subset import format_classes
 from lowres_ssl.data.partition import (
     SUBSETS,
@@ -25,6 +26,17 @@ MIN_CHOOSING_IMAGES = 30  # of fewer, chance moves an accuracy by more than 18 p
 MIN_VALIDATION_PERCENT = 1  # an official val folder below this share of train cannot choose anything
 
 SubsetIndices = dict[str, list[int]]  # subset -> indices into `catalogue.records`
+
+
+class UndividedPatientsError(DataError):
+    """Classes whose patients cannot be divided. `without`: the override that leaves them out, if the others can be."""
+
+    def __init__(self, why: str, without: str = "") -> None:
+        other = (
+            f"{without}, or split=stratified, where one patient may train and test" if without else "split=stratified"
+        )
+        super().__init__(f"split=patient: {why}; type {other}")
+        self.without = without
 
 
 def split_randomly(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list[str]]:
@@ -79,14 +91,15 @@ def split_patients(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list
     }
     sizes = {name: group_counts[label] for label, name in enumerate(catalogue.classes)}
     if single := {name: number for name, number in sizes.items() if number < 2}:
-        raise DataError(
-            f"split=patient: only one patient or group of {format_classes(single)}, wanted at least 2; type "
-            "split=stratified"
+        raise UndividedPatientsError(
+            f"only one patient or group of {format_classes(single)}, wanted at least 2",
+            find_dividing_exclusion(catalogue, seed, single),
         )
     if tied := {name: sizes[name] for name, own in counts.items() if not (own["train"] and own["test"])}:
-        raise DataError(
-            f"split=patient: the patients of {format_classes(tied)} cannot be divided without taking another class "
-            "from a subset, wanted at least 2 groups of its own; type split=stratified"
+        raise UndividedPatientsError(
+            f"the patients of {format_classes(tied)} cannot be divided without taking another class from a subset, "
+            "wanted at least 2 groups of its own",
+            find_dividing_exclusion(catalogue, seed, tied),
         )
     few = {name: number for name, number in sizes.items() if number < 3}
     tied = {name: sizes[name] for name, own in counts.items() if not own["val"] and name not in few}
@@ -104,6 +117,32 @@ def split_patients(catalogue: Catalogue, seed: int) -> tuple[SubsetIndices, list
         more = f", and {len(uneven) - 1} more classes alike" if len(uneven) > 1 else ""
         notes.append(f"{uneven[0]} (train / validate / test){more}: the groups are few or of unlike size")
     return subsets, notes
+
+
+def find_dividing_exclusion(catalogue: Catalogue, seed: int, classes: Collection[str]) -> str:
+    """Find the override that leaves these classes out; empty if fewer than two are left, or patients of the others
+    cannot be divided either."""
+    rest = replace(catalogue, records=tuple(each for each in catalogue.records if each.label not in classes))
+    if len(rest.classes) < 2:
+        return ""
+    try:
+        split_patients(rest, seed)
+    except DataError:
+        return ""
+    return format_excluded_classes(classes)
+
+
+def suggest_patient_split(catalogue: Catalogue, seed: int) -> str:
+    """Suggest what to type, "; split=patient keeps each in one subset", if need be without some classes; empty where
+    no such split can be made."""
+    typed = "split=patient"
+    try:
+        split_patients(catalogue, seed)
+    except UndividedPatientsError as error:
+        if not error.without:
+            return ""
+        typed += f" {error.without}"
+    return f"; {typed} keeps each in one subset"
 
 
 def split_groups(
@@ -166,8 +205,8 @@ def split_by_folders(
     trained = {group for group in groups["train"] if group}
     if shared := sum(group in trained for group in groups["val"]):
         notes.append(
-            f"{shared} of {len(groups['val'])} validation images share a patient, slide or source image with training; "
-            "split=patient keeps each in one subset"
+            f"{shared} of {len(groups['val'])} validation images share a patient, slide or source image with training"
+            f"{suggest_patient_split(catalogue, seed)}"
         )
     return subsets, notes
 

@@ -22,6 +22,7 @@ from lowres_ssl.data.split_strategies import (
     split_patients,
     split_randomly,
     split_stratified,
+    suggest_patient_split,
 )
 from lowres_ssl.errors import ConfigError, DataError
 from lowres_ssl.io.checksummed_json import read_record, write_record
@@ -247,14 +248,14 @@ def list_split_names(
 @dataclass(frozen=True)
 class Leakage:
     """Count test images that the training set knows, by group or byte for byte. `possible`: the same group in both need
-    not be the same patient. `by_patient`: whether the set was divided by patients."""
+    not be the same patient. `mend`: what to type against a shared group, if there is anything."""
 
     test_images: int
     share_group: int
     exact_duplicate: int
     groups_known: bool
     possible: bool
-    by_patient: bool
+    mend: str
 
     @property
     def leaks(self) -> bool:
@@ -276,8 +277,7 @@ class Leakage:
 
     def list_warnings(self) -> list[str]:
         """Warn beside scores that leakage may flatter, with what to type against it; empty without leakage."""
-        mend = "; split=patient keeps each in one subset" if self.share_group and not self.by_patient else ""
-        return [f"{self.format_sentence()}{mend}"] if self.leaks else []
+        return [f"{self.format_sentence()}{self.mend}"] if self.leaks else []
 
 
 def compute_leakage(catalogue: Catalogue, split: Split) -> Leakage:
@@ -286,11 +286,12 @@ def compute_leakage(catalogue: Catalogue, split: Split) -> Leakage:
     test = [catalogue.records[index] for index in split.test]
     groups = {record.group for record in train} - {None}
     bytes_seen = {record.sha256 for record in train}
+    share_group = sum(record.group in groups for record in test)
     return Leakage(
         test_images=len(test),
-        share_group=sum(record.group in groups for record in test),
+        share_group=share_group,
         exact_duplicate=sum(record.sha256 in bytes_seen for record in test),
         groups_known=any(record.group for record in catalogue.records),
         possible=catalogue.groups_may_restart and split.kind in ("official", "official_test"),
-        by_patient=split.kind == "patient",
+        mend=suggest_patient_split(catalogue, split.seed) if share_group and split.kind != "patient" else "",
     )

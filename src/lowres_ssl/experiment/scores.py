@@ -20,6 +20,7 @@ from lowres_ssl.tracking.session import NO_TRACKING, TrackingSession
 
 ProbeResultRows = Sequence[ResultRecord]
 SHOWN_METRICS = (("accuracy", "accuracy"), ("weighted_f1", "weighted F1"))
+LABELS_NEAR = 1.5  # times the fraction, or a part of it: what rounding in each class makes of it
 LARGEST_CLASS_NAME = "always the largest class"
 
 
@@ -96,7 +97,7 @@ def score_and_print(
         for fraction in dict.fromkeys(draw.fraction for draw in draws):
             own = [results[draw] for draw in draws if draw.fraction == fraction]
             watch.scores(run, run == rows[0][0], fraction, list(zip(*own, strict=True)))
-            used = f"{100 * fraction:g}% of the labels ({own[0][0].images.train} images)"
+            used = format_label_share(fraction, own[0][0].images.train, len(material.split.train))
             marked = name if set(draws) == {ALL_LABELS} else f"{name}, {used}"
             marked += "".join(f", k={k}" for k in smaller_k(own[0]))
             lines.append((marked, [average_subset_results(each, material) for each in zip(*own, strict=True)]))
@@ -119,6 +120,14 @@ def score_and_print(
         print(f"t-SNE of the test images: {path}", flush=True)
     largest = max(draw.fraction for draw in draws)
     return [result for draw, results in scored[0].items() if draw.fraction == largest for result in results]
+
+
+def format_label_share(fraction: float, used: int, images: int) -> str:
+    """Format which labels of so many training images were used: the fraction first, or their number where it is far
+    from that, as each class keeps a label."""
+    if images * fraction / LABELS_NEAR <= used <= images * fraction * LABELS_NEAR:
+        return f"{100 * fraction:g}% of the labels ({used} images)"
+    return f"{used} of {images:,} labels ({100 * fraction:g}% asked for)"
 
 
 def compute_objective(results: Sequence[ResultRecord]) -> float | None:

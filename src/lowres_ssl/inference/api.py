@@ -1,6 +1,6 @@
 """Offer the Python API: `load_encoder`, `embed`, `predict`. The commands of these names only call it."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args, overload
@@ -13,7 +13,13 @@ from torch import Tensor
 from lowres_ssl.config.check import require
 from lowres_ssl.encoders.timm_models import FeatureKind
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.inference.given_images import GivenImages, ImageInput, list_given_images
+from lowres_ssl.inference.given_images import (
+    GivenImages,
+    ImageInput,
+    find_known_subsets,
+    list_given_images,
+    warn_of_known_images,
+)
 from lowres_ssl.inference.load import (
     PortableEncoder,
     StoredProbe,
@@ -180,13 +186,16 @@ def predict(
 
     `probe`: its name ("logistic"), or that of its result's folder; None for the only one there is. The probabilities
     are calibrated on the run's validation images. With `folder` they are written as `predictions.csv` and
-    `predictions.parquet` (columns `id`, `label`, `probability`, and `probability_CLASS` for each class). Else as
-    `embed`. Raises `ConfigError` for a probe that is not stored, `CheckpointError` for one that does not fit.
+    `predictions.parquet` (columns `id`, `label`, `probability`, `probability_CLASS` for each class, and `subset`: of an
+    image of the run's own set train, validation or test, else empty). Warns of images that the run was fitted to. Else
+    as `embed`. Raises `ConfigError` for a probe that is not stored, `CheckpointError` for one that does not fit.
     """
     check_output_options(batch_size, formats, PREDICT_FORMATS)
     stored, device = choose_probe(encoder, probe), encoder.compute.device
     encoder = encoder.at_size(stored.result.scored_size)
     given = list_given_images(images)
+    subsets = find_known_subsets(given.files, encoder.run.split, encoder.record.config)
+    warn_of_known_images(subsets, len(given.files))
     batches = iter_embedded_batches(encoder, given.files, batch_size, skip_unreadable, progress)
     if folder is not None:
         more = {
@@ -194,7 +203,9 @@ def predict(
             "result": str(stored.folder),
             "calibration": asdict(stored.calibration),
         }
-        pieces = ((predict_columns(stored, each.ids, each.features.to(device)), each.unreadable) for each in batches)
+        pieces = (
+            (predict_columns(stored, each.ids, each.features.to(device), subsets), each.unreadable) for each in batches
+        )
         files = [Path(folder) / f"predictions.{each}" for each in formats]
         return write_rows(encoder, get_sources(given), files, Path(folder) / "predict.json", pieces, more)
     found = [(batch, *stored(batch.features.to(device))) for batch in batches]
@@ -217,11 +228,17 @@ def get_sources(given: GivenImages) -> list[str]:
     return given.sources
 
 
-def predict_columns(stored: StoredProbe, ids: list[str], features: Tensor) -> TableColumns:
+def predict_columns(stored: StoredProbe, ids: list[str], features: Tensor, subsets: Mapping[str, str]) -> TableColumns:
     chosen, shares = stored(features)
     labels = [stored.classes[place] for place in chosen]
     columns = {f"probability_{name}": shares[:, place] for place, name in enumerate(stored.classes)}
-    return {"id": ids, "label": labels, "probability": shares[np.arange(len(chosen)), chosen], **columns}
+    return {
+        "id": ids,
+        "label": labels,
+        "probability": shares[np.arange(len(chosen)), chosen],
+        **columns,
+        "subset": [subsets.get(id, "") for id in ids],
+    }
 
 
 def choose_probe(encoder: PortableEncoder, asked: str | None) -> StoredProbe:

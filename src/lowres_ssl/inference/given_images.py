@@ -2,7 +2,8 @@
 
 import glob
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,9 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lowres_ssl.config.experiment_schema import ExperimentConfig
+from lowres_ssl.console import log_warning
+from lowres_ssl.data.datasets import build_source
 from lowres_ssl.data.decode import ImageFiles, scale_to_uint8
-from lowres_ssl.data.image_folder import list_image_files, make_portable
-from lowres_ssl.errors import ConfigError, DataError
+from lowres_ssl.data.image_folder import list_image_files, make_portable, scan_folder
+from lowres_ssl.data.pseudonyms import find_pseudonyms
+from lowres_ssl.data.splits import SplitRecord
+from lowres_ssl.errors import CheckpointError, ConfigError, DataError
+from lowres_ssl.io.checksummed_json import read_record
 
 GivenImage: TypeAlias = str | Path | Image.Image | NDArray[Any]
 ARRAYS = "uint8, uint16 or floats from 0 to 1, as [H, W], [H, W, 3], [n, H, W] or [n, H, W, 3]"
@@ -92,3 +99,45 @@ def list_array_images(values: NDArray[Any]) -> list[Image.Image]:
     if is_colour and stack.dtype != np.uint8:
         stack = np.stack([scale_to_uint8(each, None) for each in stack])
     return [Image.fromarray(np.ascontiguousarray(each)) for each in stack]
+
+
+def find_known_subsets(files: ImageFiles, split: Path, config: ExperimentConfig) -> dict[str, str]:
+    """Find the subset (train, validation, test) of each of the files that is an image of a run's own set, by the id in
+    `files`. `split` and `config` are the run's.
+
+    Empty where nothing is known: the set's folder has moved, the split cannot be read, or its names are hashed and the
+    key is not there.
+    """
+    root = Path(config.dataset.root)
+    given = {path: id for path, id in files if isinstance(path, Path) and path.is_relative_to(root.resolve())}
+    if not given or not root.is_dir():
+        return {}
+    try:
+        stored = read_record(split, SplitRecord, "")
+        folder = scan_folder(root)
+        source = build_source(config.dataset.source, config.dataset.options, config.dataset.exclude)
+        listings, top = source.list_included(folder), folder.exclude(source.exclude).enter().top
+        names = find_pseudonyms(top, Path(config.store_dir)) if stored and stored.hashed else None
+    except (CheckpointError, ConfigError, DataError):
+        return {}
+    if stored is None or (stored.hashed and names is None):
+        return {}
+    subsets = {
+        name: subset
+        for subset, own in (("train", stored.train), ("validation", stored.val), ("test", stored.test))
+        for name in own
+    }
+    own_names = ((each.path, names.image(each.id) if names else each.id) for each in listings if each.path in given)
+    return {given[path]: subsets[name] for path, name in own_names if name in subsets}
+
+
+def warn_of_known_images(subsets: Mapping[str, str], images: int) -> None:
+    """Warn of images whose predictions do not show how accurate a run is."""
+    counts = Counter(subsets.values())
+    parts = []
+    if counts["train"]:
+        parts.append(f"{counts['train']:,} are training images of this run")
+    if counts["validation"]:
+        parts.append(f"{counts['validation']:,} chose its settings (validation)")
+    if parts:
+        log_warning(f"of the {images:,} images {', '.join(parts)}: their predictions say nothing of its accuracy")

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lowres_ssl.console import CountProgress, log_info
-from lowres_ssl.data.decode import DECODER_VERSION, ImageFiles, iter_decoded_batches
+from lowres_ssl.console import CountProgress, log_info, log_warning, pluralise
+from lowres_ssl.data.decode import DECODER_VERSION, ImageFiles, count_used_bits, iter_decoded_batches
 from lowres_ssl.device import DevicePrecision, choose_stored_precision, resolve_device
 from lowres_ssl.encoders.base import find_fixed_encoder
 from lowres_ssl.encoders.fit_weights import load_encoder_weights
@@ -159,10 +159,12 @@ def iter_embedded_batches(
     encoder: PortableEncoder, files: ImageFiles, batch_size: int, skip_unreadable: bool, progress: bool
 ) -> Generator[EmbeddedBatch, None, None]:
     """Compute the features of the files in order. An unreadable image is named on standard error and left out.
+    Warns at the end of grey files of 16 bits that use fewer, if the run has no `grey_range`.
 
     Raises `DataError` for it unless `skip_unreadable`, and at the end if there was none that could be read.
     """
     how, readable, name = encoder.preprocessing, 0, f"{encoder.run.name}: features"
+    deep_images, deepest, max_grey = 0, "", -1
     batches = iter_decoded_batches(
         files, colour=how.colour, size=how.stored_size, batch_size=batch_size, grey_range=how.grey_range
     )
@@ -174,12 +176,23 @@ def iter_embedded_batches(
                     raise DataError(f"{path}: not a readable image: {why}; skip_unreadable=true leaves it out")
                 log_info(f"{path}: not a readable image: {why}; left out")
             readable += len(batch.ids)
+            for id, highest in batch.max_greys.items():
+                deep_images += 1
+                if highest > max_grey:
+                    deepest, max_grey = id, highest
             empty = torch.empty(0, *encoder.shape)
             features = encoder.features(torch.from_numpy(batch.images)) if batch.ids else empty
             yield EmbeddedBatch(batch.ids, features, batch.unreadable)
             shown.add(len(batch.ids) + len(batch.unreadable))
     if not readable:
         raise DataError(f"none of the images can be read ({len(files):,}), for one {files[0][1]}; type images=FOLDER")
+    if deep_images and how.grey_range is None and (bits := count_used_bits(max_grey)) is not None:
+        log_warning(
+            f"{bits} of 16 bits are in use in {pluralise(deep_images, 'image')}, for one {deepest}, and the run has no "
+            "grey_range: they are read as almost black, and what is computed of them means little unless the run's own "
+            f"images are as dark; multiply their values by {2 ** (16 - bits)}, or take a run with "
+            f"dataset.grey_range=[0,{2**bits - 1}]"
+        )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lowres_ssl.data.catalogue import ImageRecord
-from lowres_ssl.data.decode import IMAGE_FORMATS, decode_or_explain, explain_failure, map_in_threads, read_image
+from lowres_ssl.data.decode import (
+    IMAGE_FORMATS,
+    count_used_bits,
+    decode_or_explain,
+    explain_failure,
+    map_in_threads,
+    read_image,
+)
 from lowres_ssl.data.dicom import is_dicom
 from lowres_ssl.data.image_metadata import ReadImages, find_index_file, read_image_metadata
 
@@ -22,7 +29,6 @@ MAX_GREY_SPREAD = 4.0  # the mean difference of the channels up to which a pictu
 STAIN_HUES = (225.0, 350.0)  # hues of the usual stains (haematoxylin and eosin, Giemsa), in degrees
 MIN_STAINED_SHARE = 0.05  # of the coloured pixels: in a blood smear most are red cells, and only the nuclei are violet
 MIN_SATURATION = 0.12  # below which a pixel counts as grey
-BIT_DEPTHS = (8, 10, 12, 14)
 
 
 @dataclass(frozen=True)
@@ -72,20 +78,12 @@ def sample_colours(records: Sequence[ImageRecord]) -> ColourSample:
     rows = np.unique(np.linspace(0, len(records) - 1, num=min(COLOUR_SAMPLE_SIZE, len(records)), dtype=int))
     paths = [records[row].path for row in rows]
     results = map_in_threads(partial(decode_or_explain, colour=True, size=SAMPLE_IMAGE_SIZE), paths)
-    pictures = [each[0].transpose(1, 2, 0).astype(np.float64) for each in results if not isinstance(each, str)]
-    highest = max((value for value in map(get_max_grey, paths) if value is not None), default=None)
-    bits = None if highest is None else next((bits for bits in BIT_DEPTHS if highest < 2**bits), None)
+    decoded = [each for each in results if not isinstance(each, str)]
+    pictures = [each.pixels.transpose(1, 2, 0).astype(np.float64) for each in decoded]
+    highest = max((each.max_grey for each in decoded if each.max_grey is not None), default=None)
+    bits = None if highest is None else count_used_bits(highest)
     grey = sum(float(np.ptp(picture, axis=2).mean()) <= MAX_GREY_SPREAD for picture in pictures)
     return ColourSample(len(pictures), grey, sum(map(is_stained_image, pictures)), bits)
-
-
-def get_max_grey(path: Path) -> int | None:
-    """Get the highest grey value of an image of 16 bits; None for others. DICOM files name their own range."""
-    try:
-        with Image.open(path, formats=IMAGE_FORMATS) as image:
-            return int(np.asarray(image).max()) if image.mode.startswith("I;16") else None
-    except Exception:  # decoders raise errors of any class; the commands that decode all images name the file
-        return None
 
 
 def is_stained_image(picture: NDArray[np.float64]) -> bool:

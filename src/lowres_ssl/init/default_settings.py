@@ -9,6 +9,7 @@ import numpy as np
 from lowres_ssl.config.overrides import format_budget
 from lowres_ssl.data.catalogue import Catalogue
 from lowres_ssl.data.splits import Split
+from lowres_ssl.train.state import count_views
 
 PAPER_NEIGHBOURS = 200
 MIN_VIEWS = 20_000  # what the shortest trainings of docs/recipe_study.md had
@@ -28,6 +29,11 @@ class DefaultSettings:
     k: int
     train_images: int
     smallest_class: int
+
+    @property
+    def epoch_views(self) -> int:
+        """Count the views of an epoch, whose incomplete last batch is dropped; one image alone fills no batch."""
+        return count_views(self.train_images, self.batch_size, keep_last_batch=False) or 2
 
 
 def choose_default_settings(catalogue: Catalogue, split: Split, *, gpu: bool) -> DefaultSettings:
@@ -60,9 +66,9 @@ def choose_batch_size(images: int) -> int:
     return max(2, 1 << min(images, MAX_BATCH_SIZE).bit_length() - 1)
 
 
-def choose_epochs(images: int, *, gpu: bool) -> int:
-    """Choose the epochs of a first try on so many training images: two views of each, `MIN_VIEWS` at least."""
-    return max(GPU_EPOCHS if gpu else MIN_EPOCHS, math.ceil(MIN_VIEWS / (2 * images)))
+def choose_epochs(views: int, *, gpu: bool) -> int:
+    """Choose the epochs of a first try, each of so many views: `MIN_VIEWS` at least."""
+    return max(GPU_EPOCHS if gpu else MIN_EPOCHS, math.ceil(MIN_VIEWS / views))
 
 
 def choose_image_size(shorter_side: int, *, gpu: bool) -> int:

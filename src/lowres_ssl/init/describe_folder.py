@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from textwrap import indent
 
 import numpy as np
@@ -173,6 +174,9 @@ def format_patients(found: FolderSurvey) -> str:
     if found.conf == "csv":
         column = found.typed.format_init(found.folder.root, patient="COLUMN")
         return f"not known: no column is named like patients, nor are the files; to name one type {column}"
+    names = {PurePosixPath(image.id).stem for image in images}
+    if len(names) == len(images) and all(map(is_patient_folder, names)):
+        return f"by the names of files an image each, such as {min(names)}: each image is a patient of its own"
     return "not known: nothing in the names looks like patients (dataset.options.group_pattern names them)"
 
 
@@ -181,7 +185,7 @@ def format_first_commands(name: str, found: FolderSurvey, split: Split, chosen: 
     override of a split that is not the set's default."""
     gpu = torch.cuda.is_available()
     fit = choose_default_settings(found.catalogue, split, gpu=gpu)
-    epochs = choose_epochs(fit.train_images, gpu=gpu)
+    epochs = choose_epochs(fit.epoch_views, gpu=gpu)
     size = [*([] if gpu else [CPU_BACKBONE]), f"image_size={fit.image_size}"]
     knn = [f"probe.knn.k={fit.k}"] if fit.k else []
     steps = pluralise(fit.train_images // fit.batch_size, "step")
@@ -189,8 +193,8 @@ def format_first_commands(name: str, found: FolderSurvey, split: Split, chosen: 
         [" ".join(size), "what the images allow" if gpu else "for a first try on a CPU"],
         [
             f"epochs={epochs}",
-            f"{2 * epochs * fit.train_images:,} views; fewer than {MIN_VIEWS:,} from random initialisation have not "
-            "been studied",
+            f"{epochs * fit.epoch_views:,} views (a view: one augmented image); fewer than {MIN_VIEWS:,} from "
+            "random initialisation have not been studied",
         ],
         [f"batch_size={fit.batch_size}", f"{steps} an epoch, of {fit.train_images:,} training images"],
         *[[each, f"neighbours; the smallest class has {fit.smallest_class:,} training images"] for each in knn],

@@ -27,6 +27,18 @@ from lowres_ssl.train.world import SINGLE_PROCESS, World
 ReadBatch = Callable[[NDArray[np.int64]], Tensor]  # rows of a store [B] to their images, uint8 [B, C, R, R]
 
 
+def count_steps(images: int, batch_size: int, *, keep_last_batch: bool) -> int:
+    """Count the steps of an epoch; 0 where no batch is full."""
+    full, rest = divmod(images, batch_size)
+    # A batch of one image has nothing to be compared with.
+    return full + int(keep_last_batch and rest > 1)
+
+
+def count_views(images: int, batch_size: int, *, keep_last_batch: bool, views_per_image: int = 2) -> int:
+    """Count the views of an epoch, of the images that are in a batch."""
+    return views_per_image * min(count_steps(images, batch_size, keep_last_batch=keep_last_batch) * batch_size, images)
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
     """Hold how to train; `conf/recipe/*.yaml` explains each. `joint`: all views of a size in one forward pass."""
@@ -46,9 +58,7 @@ class TrainingOptions:
 
     def steps_per_epoch(self, images: int) -> int:
         """Count the steps of an epoch. Raises `ConfigError` if there would be none."""
-        full, rest = divmod(images, self.batch_size)
-        # A batch of one image has nothing to be compared with.
-        steps = full + int(self.keep_last_batch and rest > 1)
+        steps = count_steps(images, self.batch_size, keep_last_batch=self.keep_last_batch)
         if steps == 0:
             raise ConfigError(
                 f"batch_size={self.batch_size}: the training set has {images} images, so no batch would be full and "
@@ -58,8 +68,14 @@ class TrainingOptions:
         return steps
 
     def views_per_epoch(self, images: int) -> int:
-        """Count the views of the images that are in a batch."""
-        return self.views_per_image * min(self.steps_per_epoch(images) * self.batch_size, images)
+        """Count the views of the images that are in a batch. Raises as `steps_per_epoch`."""
+        self.steps_per_epoch(images)
+        return count_views(
+            images,
+            self.batch_size,
+            keep_last_batch=self.keep_last_batch,
+            views_per_image=self.views_per_image,
+        )
 
 
 @dataclass(frozen=True)

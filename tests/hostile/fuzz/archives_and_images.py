@@ -118,7 +118,7 @@ def decode_it(example: tuple[str, bytes], folder: Path) -> None:
         with watched(folder):
             assert "\n" not in str(read_file_metadata(path))
             try:
-                pixels, height, width = decode_image(path, colour=True, size=8)
+                pixels, height, width, _ = decode_image(path, colour=True, size=8)
             except TimeoutError:
                 raise
             except Exception as error:
