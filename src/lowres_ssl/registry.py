@@ -107,15 +107,17 @@ def check_arguments(
 
 
 def import_extra(module: str, extra: str, needed_by: str, instead: str = "") -> ModuleType:
-    """Import a library that one of the package's extras brings. Raises `ConfigError` if it is not installed.
+    """Import a library that one of the package's extras brings. Raises `ConfigError` if it is not installed, or broken.
 
     `needed_by`: what was typed that needs it, `instead`: what does without it.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError)
+        wanted = f"needs {error.name}" if missing else f"needs {module}, which cannot be imported ({error})"
         install = f"type pip install 'lowres-ssl[{extra}]'" + (instead and f", or {instead}")
-        raise ConfigError(f"{needed_by} needs {error.name}; {install}") from error
+        raise ConfigError(f"{needed_by} {wanted}; {install}") from error
 
 
 def matches_type(value: object, hint: Any) -> bool:

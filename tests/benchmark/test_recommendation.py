@@ -92,8 +92,8 @@ NOTHING_ADDED = "Training on your images added nothing measurable to what others
             {"dcl": (0.71, 0.7), "random": (0.7, 0.72)},
             ("cannot tell", "dcl"),
             [
-                "Cannot tell. On the validation images no encoder was better than random initialisation: until more is "
-                "known use that. The best of the others was dcl, trained on"
+                "Cannot tell. Not better than random initialisation on the validation images: dcl, trained on",
+                "Until more is known use random initialisation.",
             ],
             ["Best so far"],
         ),
@@ -213,6 +213,8 @@ def test_nothing_to_compare_is_no_answer(tmp_path: Path) -> None:
     make_runs(tmp_path, {"trivial": (0.6, 0.6)})
     lines = answer(tmp_path, make_plan(trained=False))
     assert lines[1].startswith("Mean colour and size alone, without any encoder, reach 0.600 on the validation images")
+    make_runs(tmp_path, {"random_calibrated": (0.7, 0.7)})
+    assert not says(answer(tmp_path, make_plan(trained=False)), "shortcut")
 
 
 def test_training_is_compared_with_the_start_of_its_own_seed(tmp_path: Path) -> None:
@@ -224,6 +226,11 @@ def test_training_is_compared_with_the_start_of_its_own_seed(tmp_path: Path) -> 
     assert says(answer(tmp_path, make_plan()), "not trained 0.800, 10,000 views 0.700")
 
 
+def test_start_without_a_result_is_left_out(tmp_path: Path) -> None:
+    make_runs(tmp_path, {"dcl": (0.9, 0.9), "random_calibrated": (0.8, 0.8)})
+    assert says(answer(tmp_path, make_plan()), "seed 0 of dcl on the validation images: 10,000 views 0.700")
+
+
 def test_seed_that_had_nothing_to_choose_from_has_chosen_nothing(tmp_path: Path) -> None:
     make_runs(tmp_path, {"dcl": (0.9, 0.9), "random": (0.6, 0.6)})
     plan = make_plan()
@@ -232,7 +239,7 @@ def test_seed_that_had_nothing_to_choose_from_has_chosen_nothing(tmp_path: Path)
     assert not says(answer(tmp_path, replace(plan, race=alone)), "Seed 0 chose")
 
 
-def test_best_encoder_of_others_is_that_of_validation(tmp_path: Path) -> None:
+def test_best_pretrained_encoder_is_that_of_validation(tmp_path: Path) -> None:
     plan = make_plan(pretrained=(IMAGENET, LITE))
     assert find_best_pretrained(plan, read_results(tmp_path)) is None
     make_runs(tmp_path, {"imagenet": (0.6, 0.7), "lite0": (0.9, 0.6)})

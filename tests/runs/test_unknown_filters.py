@@ -62,10 +62,10 @@ def test_filter_of_another_type_is_refused(key: str, value: object) -> None:
 
 def test_without_results_a_name_that_a_run_may_get_is_not_refused(tmp_path: Path) -> None:
     empty, _ = read_index(tmp_path)
-    asked = ResultFilters(dataset="phantom", entry="dcl from vit", backbone="vit_tiny")
+    asked = ResultFilters(dataset="cells_of_mine", entry="dcl from vit", backbone="vit_tiny")
     assert explain_unknown_names(asked, empty) == [
         "entry=dcl from vit: no stored result has it; there is none at all",
-        "dataset=phantom: no stored result has it; there is none at all",
+        "dataset=cells_of_mine: no stored result has it; there is none at all",
         "backbone=vit_tiny: no stored result has it; there is none at all",
     ]
 
@@ -74,7 +74,7 @@ def test_without_results_a_name_that_a_run_may_get_is_not_refused(tmp_path: Path
     ("filters", "said"),
     [
         (ResultFilters(dataset="phantm"), r"there is none at all; did you mean dataset=phantom\?$"),
-        (ResultFilters(dataset="xyz"), r"there is none at all; wanted one of breast, .*phantom, pneumonia$"),
+        (ResultFilters(split="xyz"), r"there is none at all; wanted one of .*patient"),
         (ResultFilters(recipe="papr"), r"did you mean recipe=paper\?$"),
     ],
 )

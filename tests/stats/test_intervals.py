@@ -104,13 +104,20 @@ def test_interval_covers_the_truth_where_large_patients_are_harder(
     assert coverage_of_patients(patients, accuracy, REPETITIONS) >= 0.91
 
 
-def test_interval_of_unequal_groups_has_the_degrees_of_the_squares_of_their_sizes() -> None:
-    """30 patients of 1 image and 2 of 10: (30 + 200)^2 / (30 + 2 * 100^2) patients, so 1.6 degrees."""
-    sizes = np.array([1] * 30 + [10] * 2)
-    share, variance, size = 0.8, 0.004, 40 * (norm.ppf(0.975) / t.ppf(0.975, 230**2 / 20030 - 1)) ** 2
+@pytest.mark.parametrize(
+    ("sizes", "images", "groups"),
+    [
+        ([1] * 30 + [3] * 10, 40, 120**2 / 840),  # (30 + 10 * 3^2)^2 / (30 + 10 * 3^4) groups by the squares
+        ([1] * 30 + [10] * 2, 50**2 / 230, 50**2 / 230),  # one large patient more does not undo what the others show
+    ],
+)
+def test_interval_of_unequal_groups_has_the_degrees_of_the_squares_of_their_sizes(
+    sizes: list[int], images: float, groups: float
+) -> None:
+    share, variance, size = 0.8, 0.004, images * (norm.ppf(0.975) / t.ppf(0.975, groups - 1)) ** 2
     right = share * size
     wanted = share - beta.ppf(0.025, right, size - right + 1), beta.ppf(0.975, right + 1, size - right) - share
-    assert compute_share_reach(share, variance, sizes, 50.0) == pytest.approx(wanted)
+    assert compute_share_reach(share, variance, np.array(sizes), 60.0) == pytest.approx(wanted)
 
 
 @pytest.mark.torture

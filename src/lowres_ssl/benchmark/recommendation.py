@@ -13,7 +13,7 @@ from lowres_ssl.benchmark.plan import SHORTCUT_BASELINE, BenchmarkPlan
 from lowres_ssl.benchmark.schedule import Race, get_start
 from lowres_ssl.console import format_table, pluralise
 from lowres_ssl.runs.history import RUN_MARKS
-from lowres_ssl.runs.query import ResultColumn
+from lowres_ssl.runs.query import ResultColumn, find_better_random
 from lowres_ssl.stats.intervals import TOO_FEW_GROUPS_NOTE
 from lowres_ssl.stats.paired_tests import MIN_POOLED_SEEDS, Difference
 
@@ -50,12 +50,13 @@ def write_recommendation(columns: Mapping[str, ResultColumn], plan: BenchmarkPla
 
 
 def list_untrained_shortcut(column: ResultColumn) -> Iterator[str]:
-    """Whether mean colour is level with random initialisation on the validation images, where nothing else is there."""
-    scores = read_validation_scores(column)
-    if scores.get(SHORTCUT_BASELINE, 0.0) >= (start := scores.get("random", 1.0)):
+    """Whether mean colour is level with the better random encoder on the validation images, where nothing else is
+    there."""
+    scores, start = read_validation_scores(column), find_better_random(column)
+    if start is not None and SHORTCUT_BASELINE in scores and scores[SHORTCUT_BASELINE] >= scores[start]:
         yield (
             f"Mean colour and size alone, without any encoder, reach {scores[SHORTCUT_BASELINE]:.3f} on the validation "
-            f"images, random initialisation {start:.3f}: what distinguishes the classes may be a shortcut."
+            f"images, {METHOD_TITLES[start]} {scores[start]:.3f}: what distinguishes the classes may be a shortcut."
         )
 
 
@@ -82,10 +83,8 @@ def format_headline(found: Decision, race: Race) -> str:
     if found.validated[found.named] > found.validated[found.start]:
         advice = "" if found.is_contradicted else f" Until more is known use {name_encoder(found)}."
         return f"Cannot tell. Best so far: {name}{advice}"
-    return (
-        "Cannot tell. On the validation images no encoder was better than random initialisation: until more is known "
-        f"use that. The best of the others was {name}"
-    )
+    advice = "" if found.is_contradicted else f" Until more is known use {METHOD_TITLES[found.start]}."
+    return f"Cannot tell. Not better than {METHOD_TITLES[found.start]} on the validation images: {name}{advice}"
 
 
 def format_gain(found: Decision) -> str:
@@ -158,7 +157,8 @@ def format_more_time(found: Decision, race: Race, column: ResultColumn) -> str:
         return "More time: no method has been trained for long enough to tell."
     points = ", ".join(f"{views:,} views {score:.3f}" for views, score in curve)
     start = read_start_score(found.finalist or "", column)
-    text = f"More time: seed 0 of {found.finalist} on the validation images: not trained {start:.3f}, {points}."
+    points = points if start is None else f"not trained {start:.3f}, {points}"
+    text = f"More time: seed 0 of {found.finalist} on the validation images: {points}."
     if len(curve) < 2:
         return f"{text} One length shows no trend."
     (before, low), (after, high) = curve[-2:]
@@ -166,10 +166,11 @@ def format_more_time(found: Decision, race: Race, column: ResultColumn) -> str:
     return f"{text} {after / before:.0f} times the views gained {judged}"
 
 
-def read_start_score(finalist: str, column: ResultColumn) -> float:
-    """The validation accuracy of what seed 0 of the finalist began with: a pre-trained encoder, or random weights."""
-    start = column.rows[column.rows["entry"] == (get_start(finalist) or "random")]
-    return float(start.loc[start["seed"] == start["seed"].min(), "validation_accuracy"].iloc[0])
+def read_start_score(finalist: str, column: ResultColumn) -> float | None:
+    """The validation accuracy of what seed 0 of the finalist began with: a pre-trained encoder, or random weights. None
+    if it has no result."""
+    is_start = (column.rows["entry"] == (get_start(finalist) or "random")) & (column.rows["seed"] == 0)
+    return next(iter(column.rows.loc[is_start, "validation_accuracy"].astype(float)), None)
 
 
 def format_more_images(found: Decision, race: Race) -> Iterator[str]:

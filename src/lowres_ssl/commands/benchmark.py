@@ -14,7 +14,7 @@ from lowres_ssl.config.check import read_config
 from lowres_ssl.config.experiment_schema import BenchmarkConfig
 from lowres_ssl.console import log_warning, pluralise
 from lowres_ssl.data.prepare import load_catalogue, make_configured_split
-from lowres_ssl.data.split_strategies import MIN_CHOOSING_IMAGES
+from lowres_ssl.data.split_strategies import MIN_CHOOSING_IMAGES, format_choice_noise
 from lowres_ssl.data.splits import compute_leakage
 from lowres_ssl.device import resolve_device
 from lowres_ssl.io.atomic import check_writable
@@ -40,8 +40,8 @@ def main(cfg: DictConfig) -> None:
     asked = build_question(request, first, catalogue, compute)
     doubts = [f"Careful, {doubt}." for doubt in compute_leakage(catalogue, split).list_warnings()]
     if (validation := len(split.validation)) < MIN_CHOOSING_IMAGES:
-        chance = f"chance moves their accuracy by {98 / max(1, validation) ** 0.5:.0f} points"
-        doubts.append(f"Careful, only {pluralise(validation, 'image')} to choose by: {chance}.")
+        few = f"Careful, only {pluralise(validation, 'image')} to choose with"
+        doubts.append(f"{few}: the encoder is chosen{format_choice_noise(validation)}." if validation else f"{few}.")
     with lock(request.plan_path(asked), "the same benchmark"):
         plan = make_plan(request, asked, catalogue, split)
         stored = None if config.force else read_benchmark_plan(request, asked)

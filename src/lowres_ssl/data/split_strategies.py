@@ -221,8 +221,13 @@ def describe_small_validation(kind: str, train: int, validation: int) -> list[st
         mend = f"type split=official_test to validate with 10% of the others, {tenth} images"
     return [
         f"only {pluralise(validation, 'image')} to validate with: batch size, epoch and settings of a probe would be "
-        f"chosen by an accuracy that chance moves by {98 / validation**0.5:.0f} points; {mend}"
+        f"chosen{format_choice_noise(validation)}; {mend}"
     ]
+
+
+def format_choice_noise(validation: int) -> str:
+    """Format how far chance moves an accuracy on so many images (95%)."""
+    return f" by an accuracy that chance moves by {98 / validation**0.5:.0f} points"
 
 
 def split_identical_together(

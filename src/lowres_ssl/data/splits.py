@@ -225,8 +225,13 @@ def count_seen_test_images(path: Path, split: Split, catalogue: Catalogue, store
     content = read_record(path, SplitRecord, RERUN_PRETRAIN_HINT)
     if content is None:
         return 0
-    names = list_split_names(path, content, split.test, catalogue, store_dir, RERUN_PRETRAIN_HINT)
-    return len(set(names) & set(content.train))
+    every = list_split_names(path, content, range(len(catalogue.records)), catalogue, store_dir, RERUN_PRETRAIN_HINT)
+    if content.hashed and not {*every} & {*content.train, *content.val, *content.test}:
+        raise DataError(
+            f"{path}: none of its images is in {catalogue.name}, whose key may be another than its image names are "
+            f"hashed with, so it cannot be told whether test images were seen; {RERUN_PRETRAIN_HINT}"
+        )
+    return len({every[row] for row in split.test} & set(content.train))
 
 
 def list_split_names(

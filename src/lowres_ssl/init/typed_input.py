@@ -32,7 +32,7 @@ class TypedInput:
 
     def forget_reading(self) -> "TypedInput":
         """Keep what does not say how the folder is read."""
-        return TypedInput(name=self.name, images=self.images)
+        return TypedInput(name=self.name, images=self.images, exclude=self.exclude)
 
     def format_init(self, folder: Path, **changes: Any) -> str:
         """Format the command of another reading, which replaces the config of this one: `changes`, beside what else was

@@ -136,7 +136,8 @@ def explain_unknown_names(filters: ResultFilters, frame: pd.DataFrame) -> list[s
 
     Raises `ConfigError` for a name that no choice stands for either, with the nearest one (for entries, if that is so
     of all), and for a setting that no result has. Without results the names of `OPEN_FILTERS` are not refused, since a
-    run could still get any of them. Only within a command, since Hydra knows the choices.
+    run could still get any of them, nor a data set that is not called nearly like a choice. Only within a command,
+    since Hydra knows the choices.
     """
     notes = []
     typed = {key: [name] for key in NAME_FILTERS if (name := getattr(filters, key)) is not None}
@@ -148,9 +149,11 @@ def explain_unknown_names(filters: ResultFilters, frame: pd.DataFrame) -> list[s
         refused = not is_open and len(unknown) == len(names) and not any(name in choices for name in names)
         for name in unknown:
             line = f"{key}={name}: no stored result has it; there is {', '.join(known) or 'none at all'}"
-            if refused:
+            near = did_you_mean(name, [*known, *choices], f"{key}={{}}")
+            # The name of a set need not be that of its config.
+            if refused and (near or not (frame.empty and key == "dataset")):
                 there = f"; wanted one of {', '.join(sorted(choices))}" if frame.empty else SEE_RUNS_HINT
-                raise ConfigError(line + (did_you_mean(name, [*known, *choices], f"{key}={{}}") or there))
+                raise ConfigError(line + (near or there))
             notes.append(line)
     return notes + explain_unknown_settings(filters, frame)
 

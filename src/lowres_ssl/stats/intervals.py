@@ -70,7 +70,7 @@ def count_effective_groups(counts: Counts, name: str) -> float:
     return compute_kish_size(images.sum(axis=-1))
 
 
-def compute_kish_size(sizes: NDArray[np.int64]) -> float:
+def compute_kish_size(sizes: NDArray[Any]) -> float:
     """Divide the squared sum of sizes by the sum of their squares (Kish, Survey Sampling, 1965): as many as there are
     where all are equal."""
     return float(sizes.sum()) ** 2 / float((sizes.astype(np.float64) ** 2).sum())
@@ -188,9 +188,10 @@ def compute_group_reach(by_seed: Counts, name: str, found: JackknifeScores) -> t
     left_out = compute_class_scores(total[:, :, None] - by_seed, name).mean(axis=(0, 1))[:, present]  # [G, C]
     variances = compute_jackknife_variance(left_out.T)
     # A recall is a share of the images of its class, an F1 of these and of those predicted to be.
-    most = (total.sum(axis=-1) + (total.sum(axis=-2) if name == "macro_f1" else 0)).mean(axis=(0, 1))[present]
+    shared = by_seed.sum(axis=-1) + (by_seed.sum(axis=-2) if name == "macro_f1" else 0)  # [S, D, G, C]
+    sizes = shared.mean(axis=(0, 1)).T[present]  # [C, G]
     reaches = np.array(
-        [compute_share_reach(*own) for own in zip(of_class, variances, images.T[present], most, strict=True)]
+        [compute_share_reach(*own) for own in zip(of_class, variances, sizes, sizes.sum(axis=-1), strict=True)]
     )  # [C, 2]
     classes, apart = len(of_class), float(variances.sum())
     together = variance * classes**2 / apart if apart > MIN_VARIANCE else 1.0
@@ -198,26 +199,31 @@ def compute_group_reach(by_seed: Counts, name: str, found: JackknifeScores) -> t
     return float(below), float(above)
 
 
-def compute_share_reach(share: float, variance: float, sizes: NDArray[np.int64], most: float) -> tuple[float, float]:
+def compute_share_reach(share: float, variance: float, sizes: NDArray[Any], most: float) -> tuple[float, float]:
     """Compute how far the exact binomial interval (Clopper and Pearson, 1934) reaches below and above a share.
 
     It is that of share (1 - share) / variance images, at most `most`, times (z / t)^2 for what the variance of the
     groups is uncertain by (Korn and Graubard, Confidence intervals for proportions with small expected number of
     positive counts, 1998). sizes: images of each group, [G].
 
-    Departs from it in the degrees of t. They are not the number of groups less one, but what Satterthwaite's formula
-    gives if the images of a group are right or wrong together, so that a group adds to the variance by the square of
-    its size: a few large patients may make most of the variance, and be all right by luck. Where nothing varies, the
-    groups, counted as if of one size, are the sample.
+    Departs from it in the degrees of t, which are one less than the groups counted as if of one *squared* size
+    (Satterthwaite's formula if the images of a group are right or wrong together, so that it adds to the variance by
+    the square of its size): a few large patients may make most of the variance, and be all right by luck. But the
+    groups, counted as if of one size, are a sample whatever the variance is: the images are not taken for fewer, with
+    their degrees. Where nothing varies, the groups are the sample.
     """
     sizes = sizes[sizes > 0]
     if len(sizes) < 2:
         return share, 1 - share
-    size = max(2.0, compute_kish_size(sizes))
+    groups = max(2.0, compute_kish_size(sizes))
+    size = groups
     if variance > MIN_VARIANCE and 0 < share < 1:
-        degrees = max(2.0, compute_kish_size(sizes**2)) - 1
-        size = min(share * (1 - share) / variance, most)
-        size *= float(ndtri(1 - TAIL_PROBABILITY) / get_t_quantile(degrees)) ** 2
+        images = min(share * (1 - share) / variance, most)
+        normal, squared = float(ndtri(1 - TAIL_PROBABILITY)), max(2.0, compute_kish_size(sizes**2))
+        size = max(
+            images * (normal / get_t_quantile(squared - 1)) ** 2,
+            min(images, groups) * (normal / get_t_quantile(groups - 1)) ** 2,
+        )
     right = share * size
     low = float(betaincinv(right, size - right + 1, TAIL_PROBABILITY)) if share > 0 else 0.0
     high = float(betaincinv(right + 1, size - right, 1 - TAIL_PROBABILITY)) if share < 1 else 1.0

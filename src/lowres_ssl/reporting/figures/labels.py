@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lowres_ssl.errors import DataError
-from lowres_ssl.reporting.cells import METRIC_TITLES, get_legend_name
+from lowres_ssl.reporting.cells import METRIC_TITLES, format_mark_notes, get_legend_name, get_mark_sign
 from lowres_ssl.reporting.figures import Picture
 from lowres_ssl.reporting.figures._style import (
     add_legend_below,
@@ -42,7 +42,12 @@ class LabelCurve:
 
     @property
     def name(self) -> str:
-        return get_legend_name(self.entry) + (", end to end" if self.probe == CLASSIFIER_PROBE else "")
+        end_to_end = ", end to end" if self.probe == CLASSIFIER_PROBE else ""
+        return get_legend_name(self.entry) + get_mark_sign(*self.every_cell) + end_to_end
+
+    @property
+    def every_cell(self) -> list[ResultCell]:
+        return [cell for own in self.cells.values() for cell in own]
 
 
 class LabelEfficiencyFigure(Picture):
@@ -107,6 +112,7 @@ class LabelEfficiencyFigure(Picture):
         facts += [format_count_range((len(each.seeds) for each in cells), "seed")]
         sizes = [line.batch_size for line in lines if line.batch_size]
         facts += [f"batch size {join_distinct(sizes)}"] if sizes else []
+        facts += format_mark_notes([cell for line in lines for cell in line.every_cell])
         axes.set_title(escape_math(format_panel_title(rows, *facts)), loc="left", fontsize=8)
 
 

@@ -1,6 +1,6 @@
 """Build a table of scores: a block for each data set, probe and split seed; a line for each encoder."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from glob import escape
 from itertools import product
@@ -49,7 +49,8 @@ def build_scores_table(name: str, table: TableConfig, stored: Stored) -> Table:
     missing: list[MissingCell] = []
     probes = list_table_probes(table, frame, filters)
     columns = {probe: select_table_columns(table, frame, replace(filters, probe=probe)) for probe in probes}
-    datasets = list_table_datasets(table, (column.dataset for own in columns.values() for column in own), filters)
+    present = {column.dataset for own in columns.values() for column in own} or set(select_ordinary(frame)["dataset"])
+    datasets = list_table_datasets(table, present, filters)
     compared = any(dataset in row.paper for row in table.rows.values() for dataset in datasets)
     for dataset, probe in product(datasets, probes):
         mine: list[ResultColumn | None] = [column for column in columns[probe] if column.dataset == dataset]
@@ -90,13 +91,13 @@ def list_table_probes(table: TableConfig, frame: pd.DataFrame, filters: ResultFi
     return [probe for probe in probes if filters.probe in (None, probe)]
 
 
-def list_table_datasets(table: TableConfig, present: Iterable[str], filters: ResultFilters) -> list[str]:
+def list_table_datasets(table: TableConfig, present: Collection[str], filters: ResultFilters) -> list[str]:
     """List the table's data sets in its order; "*" are the others that are present, alone where no named one is."""
     if filters.dataset is not None:
         return [filters.dataset]
-    there = set(present)
-    others = [name for name in replace_others(table.datasets, there) if name not in table.datasets]
-    return others if others and there.isdisjoint(table.datasets) else replace_others(table.datasets, there)
+    names = replace_others(table.datasets, present)
+    others = [name for name in names if name not in table.datasets]
+    return names if not others or any(name in present for name in table.datasets) else others
 
 
 def list_row_patterns(table: TableConfig) -> list[str]:
