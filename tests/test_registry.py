@@ -1,5 +1,6 @@
 """Finding and building by name, in a package made for it; what a user typed wrong is refused in one line."""
 
+import importlib
 import re
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from lowres_ssl.errors import ConfigError
-from lowres_ssl.registry import build, list_available, matches_type
+from lowres_ssl.registry import build, import_extra, list_available, matches_type
 
 
 class Shape(ABC):
@@ -133,3 +134,24 @@ def test_a_value_of_another_type_does_not_fit(value: object, hint: Any) -> None:
 )
 def test_a_value_of_the_type_fits(value: object, hint: Any) -> None:
     assert matches_type(value, hint)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            ModuleNotFoundError("No module named 'timm'", name="timm"),
+            r"^x needs timm; type pip install 'lowres-ssl\[timm\]'",
+        ),
+        (ImportError("libcudart.so"), r"^x needs timm, which cannot be imported \(libcudart\.so\); type pip install "),
+    ],
+)
+def test_library_of_an_extra_that_is_missing_or_broken_is_named(
+    monkeypatch: pytest.MonkeyPatch, error: ImportError, said: str
+) -> None:
+    def fail(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    with pytest.raises(ConfigError, match=said):
+        import_extra("timm", "timm", "x")

@@ -208,7 +208,7 @@ def load_split(path: Path, catalogue: Catalogue, store_dir: Path, again: str = R
     content = read_record(path, SplitRecord, again)
     if content is None:
         raise DataError(f"{path}: no such file, wanted the run's split; {again}")
-    names = list_split_names(path, content, range(len(catalogue.records)), catalogue, store_dir, again)
+    names = list_split_names(path, content, catalogue, store_dir, again)
     listed = content.train + content.val + content.test
     if sorted(listed) != sorted(names):
         raise DataError(
@@ -225,20 +225,18 @@ def count_seen_test_images(path: Path, split: Split, catalogue: Catalogue, store
     content = read_record(path, SplitRecord, RERUN_PRETRAIN_HINT)
     if content is None:
         return 0
-    every = list_split_names(path, content, range(len(catalogue.records)), catalogue, store_dir, RERUN_PRETRAIN_HINT)
-    if content.hashed and not {*every} & {*content.train, *content.val, *content.test}:
+    names = list_split_names(path, content, catalogue, store_dir, RERUN_PRETRAIN_HINT)
+    if content.hashed and not {*names} & {*content.train, *content.val, *content.test}:
         raise DataError(
             f"{path}: none of its images is in {catalogue.name}, whose key may be another than its image names are "
             f"hashed with, so it cannot be told whether test images were seen; {RERUN_PRETRAIN_HINT}"
         )
-    return len({every[row] for row in split.test} & set(content.train))
+    return len({names[row] for row in split.test} & set(content.train))
 
 
-def list_split_names(
-    path: Path, content: SplitRecord, rows: Iterable[int], catalogue: Catalogue, store_dir: Path, again: str
-) -> list[str]:
-    """List the images of these rows of the catalogue as the split in `path` names them, which may be by hash."""
-    names = [catalogue.records[row].id for row in rows]
+def list_split_names(path: Path, content: SplitRecord, catalogue: Catalogue, store_dir: Path, again: str) -> list[str]:
+    """List the images of the catalogue as the split in `path` names them, which may be by hash."""
+    names = [record.id for record in catalogue.records]
     if not content.hashed:
         return names
     pseudonyms = find_pseudonyms(catalogue.root, store_dir)
