@@ -28,7 +28,7 @@ def main(cfg: DictConfig) -> None:
     encoder = load_portable_encoder(stored, "selected", device, precision)
     result_folder, result = choose_stored_result(encoder.run, config.input.probe, encoder.compute.precision)
     if result.encoder != encoder.file.name:
-        encoder = load_portable_encoder(stored, stored.which_encoder(result), device, precision)
+        encoder = load_portable_encoder(stored, stored.get_scored_encoder(result), device, precision)
     folder = get_output_folder(config.folder, Path(config.output_dir) / "predict" / encoder.run.name, images)
     written = predict(
         encoder,

@@ -108,7 +108,6 @@ def tune_run(run: Run, cfg: DictConfig) -> TunedSettings:
             before = there.chosen.format_cell()
             log_info(f"{run.name}: {before} was chosen before, by another search; this one replaces it")
         features = get_tuning_features(run, config, probe, compute)
-        log_info(f"{run.name}: searching")
         started = time.perf_counter()
         lines, chosen = search_grid(features, grid)
         record = run.read()

@@ -244,7 +244,7 @@ def predict_columns(stored: StoredProbe, ids: list[str], features: Tensor, subse
 def choose_probe(encoder: PortableEncoder, asked: str | None) -> StoredProbe:
     """Choose the stored probe of `predict`. Raises `ConfigError` or `CheckpointError`."""
     folder, result = choose_stored_result(encoder.run, asked, encoder.compute.precision)
-    which = encoder.run.which_encoder(result)
+    which = encoder.run.get_scored_encoder(result)
     if encoder.file.name != result.encoder:
         raise ConfigError(
             f"probe={result.probe}: it was fitted to the run's {which} encoder, got the {encoder.which} one; "

@@ -263,7 +263,7 @@ def load_stored_probe(run: Run, folder: Path, result: ResultRecord) -> StoredPro
         raise CheckpointError(f"{folder / PROBE_FILE}: not of the encoder that the run has now; {repair}")
 
     def train() -> Tensor:
-        path = run.features(run.which_encoder(result), result.precision, result.scored_size)
+        path = run.features(run.get_scored_encoder(result), result.precision, result.scored_size)
         features = load_tensors(path, ["train"])[0]["train"]
         if digest_features(features) != known["train"]:
             raise CheckpointError(

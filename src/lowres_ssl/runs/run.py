@@ -99,8 +99,8 @@ class Run:
         """Return where the last epoch's encoder is kept, if it is not the one chosen."""
         return self.folder / "encoder-last.safetensors"
 
-    def which_encoder(self, result: ResultRecord) -> EncoderChoice:
-        """Return which of the two a result is of."""
+    def get_scored_encoder(self, result: ResultRecord) -> EncoderChoice:
+        """Get which of the two a result is of."""
         return "last" if result.encoder == self.last_encoder.name else "selected"
 
     def features(self, which: EncoderChoice, precision: str, size: int | None = None) -> Path:

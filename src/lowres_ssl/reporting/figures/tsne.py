@@ -112,7 +112,7 @@ def read_test_features(result: Path) -> NDArray[np.float32]:
     Raises `CheckpointError` if they cannot be read, or are not as they were written.
     """
     about, run = read_result(result), Run(result.parent)
-    path = run.features(run.which_encoder(about), about.precision, about.scored_size)
+    path = run.features(run.get_scored_encoder(about), about.precision, about.scored_size)
     try:
         with safe_open(path, framework="numpy") as file:
             features = np.asarray(file.get_tensor("test"))
