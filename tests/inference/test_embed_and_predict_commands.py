@@ -75,7 +75,7 @@ def test_predict_writes_labels_probabilities_and_calibration(
     fitted = (
         "of the 90 images 62 are training images of this run, 10 chose its settings (validation): their predictions"
     )
-    assert f"{fitted} say nothing of its accuracy" in err
+    assert f"{fitted} do not measure its accuracy" in err
     with (tmp_path / "predictions.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["id", "label", "probability", "probability_dark ones", "probability_größe", "subset"]

@@ -229,7 +229,7 @@ def count_seen_test_images(path: Path, split: Split, catalogue: Catalogue, store
     if content.hashed and not {*names} & {*content.train, *content.val, *content.test}:
         raise DataError(
             f"{path}: none of its images is in {catalogue.name}, whose key may be another than its image names are "
-            f"hashed with, so it cannot be told whether test images were seen; {RERUN_PRETRAIN_HINT}"
+            f"hashed with, so whether test images were seen is unknown; {RERUN_PRETRAIN_HINT}"
         )
     return len({names[row] for row in split.test} & set(content.train))
 

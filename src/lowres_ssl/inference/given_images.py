@@ -140,4 +140,4 @@ def warn_of_known_images(subsets: Mapping[str, str], images: int) -> None:
     if counts["validation"]:
         parts.append(f"{counts['validation']:,} chose its settings (validation)")
     if parts:
-        log_warning(f"of the {images:,} images {', '.join(parts)}: their predictions say nothing of its accuracy")
+        log_warning(f"of the {images:,} images {', '.join(parts)}: their predictions do not measure its accuracy")
